@@ -1,0 +1,130 @@
+"""What a metric family is: columns with units, from which topic, table, schema and labels are derived.
+
+Values only. How a family is read off a Unix belongs to `hps_platform.dialects`, how it is stored to
+`hps_platform.store`, its bytes on the wire to `hps_platform.metrics.wire`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import polars as pl
+
+
+class Kind(StrEnum):
+    """How a column's values behave, and with that its types and which summaries of it mean something."""
+
+    REAL = "real"  # a measured number with a fraction: a share, a rate, a time
+    WHOLE = "whole"  # a measured integer: a size in KiB, a number of threads
+    COUNTER = "counter"  # cumulative since boot; only its rate is summarised
+    TEXT = "text"
+
+
+_SQL_TYPES = {Kind.REAL: "double precision", Kind.WHOLE: "bigint", Kind.COUNTER: "bigint", Kind.TEXT: "text"}
+_POLARS_TYPES: dict[Kind, pl.DataType] = {
+    Kind.REAL: pl.Float64(),
+    Kind.WHOLE: pl.Int64(),
+    Kind.COUNTER: pl.Int64(),
+    Kind.TEXT: pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its unit as shown to people (`""` for text), and a sentence that says what it means."""
+
+    name: str
+    unit: str
+    help: str
+    kind: Kind = Kind.REAL
+    label: str = ""
+
+    @property
+    def sql_type(self) -> str:
+        return _SQL_TYPES[self.kind]
+
+    @property
+    def polars_type(self) -> pl.DataType:
+        return _POLARS_TYPES[self.kind]
+
+    @property
+    def title(self) -> str:
+        """The label for charts: "Disk busy (%)"."""
+        label = self.label or self.name
+        return f"{label} ({self.unit})" if self.unit else label
+
+    @property
+    def numeric(self) -> bool:
+        return self.kind is not Kind.TEXT
+
+    @property
+    def rolled_up(self) -> bool:
+        """Whether rollups hold its mean, minimum and maximum (`<name>_mean`, `<name>_min`, `<name>_max`)."""
+        return self.kind in (Kind.REAL, Kind.WHOLE)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric family. `key` is the column that tells rows of one sample apart (`None`: one row a sample)."""
+
+    name: str
+    title: str
+    help: str
+    columns: tuple[Column, ...]
+    key: str | None = None
+    rollup_key: str | None = None
+    interval_s: float = 60.0
+    headline: str = ""  # the column a chart shows when nobody chose one
+    version: int = 1
+
+    @cached_property
+    def by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @property
+    def topic(self) -> str:
+        return f"hps.{self.name}"
+
+    @property
+    def table(self) -> str:
+        return f"{self.name}_metrics"
+
+    @property
+    def schema(self) -> str:
+        """The wire schema's name, as sent in the `schema` header."""
+        return f"{self.name}.v{self.version}"
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        return ("server_id", "timestamp", self.key) if self.key else ("server_id", "timestamp")
+
+    @property
+    def summary_key(self) -> str | None:
+        """The key of rollup rows: a process is summed up by its command, all else by its own key."""
+        return self.rollup_key or self.key
+
+    @cached_property
+    def numeric_columns(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.numeric and column.name != self.key)
+
+    @cached_property
+    def rollup_columns(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.rolled_up and column.name != self.key)
+
+    @cached_property
+    def wire_schema(self) -> dict[str, pl.DataType]:
+        """Polars types of one NDJSON row: `timestamp` in epoch milliseconds, then the columns."""
+        return {
+            "server_id": pl.Int64(),
+            "timestamp": pl.Int64(),
+            **{column.name: column.polars_type for column in self.columns},
+        }
+
+    @cached_property
+    def frame_schema(self) -> dict[str, pl.DataType]:
+        """Polars types of rows as everything behind the wire sees them: `timestamp` is UTC with milliseconds."""
+        return {**self.wire_schema, "timestamp": pl.Datetime("ms", "UTC")}
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {column.name: column.unit for column in self.numeric_columns}

@@ -1,0 +1,91 @@
+"""A sample's bytes on the wire: NDJSON rows as value, provenance as headers.
+
+One message is one sample of one family of one host. The key is the server's id in ASCII. Reading is strict: a row that
+does not fit the family's schema is an error of that message, never a null.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import polars as pl
+
+from hps_platform.errors import InvalidInput
+from hps_platform.metrics.family import Family, Kind
+from hps_platform.metrics.sample import DeadLetter, Sample
+
+DEAD_LETTER_TOPIC = "hps.dead_letter"
+HEALTH_TOPIC = "hps.health"
+
+Headers = list[tuple[str, bytes]]
+
+
+def key(server_id: int) -> bytes:
+    return str(server_id).encode("ascii")
+
+
+def encode(family: Family, sample: Sample) -> tuple[bytes, Headers]:
+    """Value and headers of one sample.
+
+    Whole-number columns are rounded, absent columns stay absent (null on reading). Raises `InvalidInput` for a row
+    with a column the family doesn't have.
+    """
+    columns = family.by_name
+    lines: list[bytes] = []
+    for row in sample.rows:
+        out: dict[str, Any] = {"server_id": sample.server_id, "timestamp": sample.timestamp_ms}
+        for name, value in row.items():
+            column = columns.get(name)
+            if column is None:
+                raise InvalidInput(f"{family.name} has no column {name!r}")
+            if value is None:
+                continue
+            out[name] = round(value) if column.kind in (Kind.WHOLE, Kind.COUNTER) else value
+        lines.append(orjson.dumps(out))
+    headers: Headers = [
+        ("schema", family.schema.encode()),
+        ("collector", sample.collector.encode()),
+        ("session", sample.session.encode()),
+        ("seq", str(sample.seq).encode()),
+        ("command", sample.command.encode()),
+        ("exit_code", b"" if sample.exit_code is None else str(sample.exit_code).encode()),
+        ("parser", sample.parser.encode()),
+        ("raw", sample.raw.encode()),
+    ]
+    return b"\n".join(lines), headers
+
+
+def decode(family: Family, values: Sequence[bytes]) -> pl.DataFrame:
+    """Rows of many messages with `family.frame_schema`, plus `message` (UInt32): which of `values` a row came from.
+
+    Raises `InvalidInput` when any of them is malformed: the caller bisects to find it.
+    """
+    counts = [value.count(b"\n") + 1 for value in values]
+    try:
+        frame = pl.read_ndjson(b"\n".join(values), schema=family.wire_schema)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise InvalidInput(f"not NDJSON of {family.schema}: {error}") from error
+    if frame.height != sum(counts):
+        raise InvalidInput(f"not NDJSON of {family.schema}: {sum(counts)} lines gave {frame.height} rows")
+    if any(frame[name].null_count() for name in family.primary_key):
+        raise InvalidInput(f"not NDJSON of {family.schema}: a row lacks {' or '.join(family.primary_key)}")
+    message = pl.Series("message", range(len(values)), dtype=pl.UInt32)
+    return frame.with_columns(
+        pl.col("timestamp").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"),
+        message.repeat_by(pl.Series(counts)).explode(),
+    )
+
+
+def encode_dead_letter(letter: DeadLetter) -> bytes:
+    return orjson.dumps(letter)
+
+
+def decode_dead_letter(value: bytes) -> Mapping[str, Any]:
+    """The fields of a dead letter; raises `InvalidInput` when it isn't a JSON object."""
+    try:
+        fields = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"dead letter is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise InvalidInput("dead letter is not a JSON object")
+    return fields
