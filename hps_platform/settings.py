@@ -37,9 +37,7 @@ class Settings(BaseSettings):
     )
 
     # Where things live and listen
-    data_dir: Path = Field(
-        default_factory=default_data_dir, description="Everything the platform keeps on this machine"
-    )
+    data_dir: Path = Field(default_factory=default_data_dir, description="Everything the platform keeps here")
     bind_address: str = Field("127.0.0.1", description="Address that the web app and the UIs listen on")
     app_port: int = Field(8050, ge=1, le=65535, description="Web app and REST API")
     dagster_port: int = Field(3000, ge=1, le=65535, description="Dagster UI")
@@ -138,7 +136,7 @@ class Settings(BaseSettings):
     debug: bool = Field(
         False,
         validation_alias=AliasChoices("DEBUG", "HPS_DEBUG"),
-        description="Verbose logs, never tracebacks in answers",
+        description="Verbose logs",
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 

@@ -10,9 +10,7 @@ FAMILY = Family(
     headline="used_pct",
     columns=(
         Column("total_kb", "KiB", "Real memory.", Kind.WHOLE, "Total"),
-        Column(
-            "used_kb", "KiB", "In use: total less available, where the system prints available.", Kind.WHOLE, "Used"
-        ),
+        Column("used_kb", "KiB", "In use: total less available where the system prints that.", Kind.WHOLE, "Used"),
         Column("available_kb", "KiB", "Available without paging.", Kind.WHOLE, "Available"),
         Column("cached_kb", "KiB", "File cache.", Kind.WHOLE, "Cached"),
         Column("paging_total_kb", "KiB", "Paging space.", Kind.WHOLE, "Paging space"),

@@ -24,8 +24,7 @@ def _difference(before: int, after: int, rebooted: bool) -> int | None:
 def counter_rates(rows: Sequence[Row], before: Mapping[str, Row] | None, elapsed_s: float) -> list[Row]:
     """`rows` of netstat with `<counter>_s`; null without a predecessor, after a reset, or when no time has passed.
 
-    A reset is recognised when any packet counter of the interface shrinks in a way that no wrap explains; then no rate of that
-    interface is given for this sample.
+    Several counters of an interface that shrink at once are a reboot: then this sample has no rates for it.
     """
     out: list[Row] = []
     for row in rows:

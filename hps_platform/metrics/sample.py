@@ -12,7 +12,7 @@ STREAMED = ";stream"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`rows` have the family's columns without `server_id` and `timestamp`; `timestamp_ms` is on the collector's clock."""
+    """`rows` lack `server_id` and `timestamp`, which stand here; `timestamp_ms` is on the collector's clock."""
 
     family: str
     server_id: int
