@@ -1,0 +1,225 @@
+"""The one door to data for pages and API: a thin face of the services. No SQL, no Kafka, no figures.
+
+Every method blocks (database, MLflow, SSH) except `recent`, `live`, `links` and `families`. Dash runs callbacks on the
+event loop, also those written as plain `def`: a page's callback is `async def` and calls
+`await asyncio.to_thread(data.history, …)`. Errors are those of `hps_platform.errors`; `str(error)` may be shown.
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from hps_platform.metrics import FAMILIES, Family
+from hps_platform.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from dash_app.live import Batch, Hub
+    from hps_platform.collector import ConnectionReport
+    from hps_platform.detection import Detection
+    from hps_platform.history import Answer
+    from hps_platform.model_registry import ModelRegistry
+    from hps_platform.store.database import Database
+    from hps_platform.store.servers import Server
+
+logger = logging.getLogger(__name__)
+
+PROGRESS = "progress.json"
+"""File in the data directory in which a demo that is being prepared says how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: `count` is the length of the whole list."""
+
+    results: list[dict[str, Any]]
+    count: int
+    page: int
+    page_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where the other user interfaces are; addresses without a trailing slash."""
+
+    dagster: str
+    mlflow: str
+    api_docs: str = "/api/docs"
+
+
+class Data:
+    """One instance per process, made by `create_app`, handed to the API and to `dash_app.shell.mount`."""
+
+    def __init__(self, db: "Database", hub: "Hub", registry: "ModelRegistry | None", settings: Settings) -> None:
+        self.db = db
+        self.hub = hub
+        self.registry = registry
+        self.settings = settings
+
+    # Families -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def families() -> Mapping[str, Family]:
+        return FAMILIES
+
+    # Servers ------------------------------------------------------------------------------------------------------
+
+    def servers(self, *, active_only: bool = False) -> "list[Server]":
+        """All servers by hostname."""
+        raise NotImplementedError
+
+    def servers_page(self, page: int, page_size: int) -> "tuple[list[Server], int]":
+        """One page of the servers by hostname, and how many there are in all."""
+        raise NotImplementedError
+
+    def server(self, server_id: int) -> "Server":
+        """`NotFound` when there is none of that id."""
+        raise NotImplementedError
+
+    def add_server(self, fields: Mapping[str, Any]) -> "Server":
+        """`fields` as named in the API (`hostname ip_address ssh_port ssh_username ssh_password ssh_private_key
+        ssh_key_passphrase host_key operating_system architecture is_active tags settings`). `Conflict` on a hostname
+        that exists, `InvalidInput` on a bad value."""
+        raise NotImplementedError
+
+    def update_server(self, server_id: int, fields: Mapping[str, Any]) -> "Server":
+        """Changes only the fields given; a secret set to `None` or `""` is removed, one left out stays."""
+        raise NotImplementedError
+
+    def remove_server(self, server_id: int) -> None:
+        """Takes it off the registry; its samples stay until they are too old."""
+        raise NotImplementedError
+
+    def test_connection(self, server_id: int) -> "ConnectionReport":
+        """Tries the host now, without touching the collector: reachable?, fingerprints shown, login, system found."""
+        raise NotImplementedError
+
+    def server_health(self, server_id: int) -> dict[str, Any]:
+        """`{"server_id", "hostname", "status", "message", "last_seen_at": datetime|None, "age_s": float|None,
+        "families": [{"metric", "last_at": datetime|None, "age_s": float|None, "interval_s": float, "fresh": bool}]}`;
+        `fresh` = younger than three of its intervals."""
+        raise NotImplementedError
+
+    # Samples ------------------------------------------------------------------------------------------------------
+
+    def overview(self) -> "pl.DataFrame":
+        """One row a server: latest headline values and a sparkline of the last hour; columns as `history.overview`."""
+        raise NotImplementedError
+
+    def history(
+        self,
+        metric: str,
+        server_ids: Sequence[int],
+        start: datetime,
+        end: datetime,
+        *,
+        columns: Sequence[str] | None = None,
+        interval: str | None = None,
+        agg: str = "mean",
+        max_points: int | None = None,
+    ) -> "Answer":
+        """`Answer(metric, interval, units, frame)`; frame: `server_id, timestamp, <key>, <columns>`, ascending.
+
+        `interval` None = the finest that fits `max_points`, or raw rows without it; else `"10s" "5m" "1h" "1d"`.
+        `InvalidInput` for `end <= start`, unknown columns, or more than 50,000 rows (the text names an interval that
+        fits)."""
+        raise NotImplementedError
+
+    def recent(
+        self, metric: str, server_ids: Collection[int] | None = None, seconds: float = 60.0
+    ) -> list[dict[str, Any]]:
+        """Rows of the live tail, ascending; `timestamp` in epoch milliseconds. None = every server. Does not block."""
+        return self.hub.recent(metric, server_ids, seconds)
+
+    def live(self, metrics: Collection[str], server_ids: Collection[int] | None = None) -> "AsyncIterator[Batch]":
+        """Samples as they arrive, each once: `async for batch in data.live({"vmstat"}, {1, 2})`.
+
+        `batch.metric`, `batch.server_id`, `batch.timestamp_ms`, `batch.rows` (list of dict, with `server_id` and
+        `timestamp` in ms), `batch.produced_ms`. Ends when the app shuts down; leave it by `break` or cancellation."""
+        return self.hub.subscribe(metrics, server_ids)
+
+    # Anomalies ----------------------------------------------------------------------------------------------------
+
+    def anomalies(
+        self,
+        *,
+        server_id: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        only_anomalies: bool = True,
+        page: int = 1,
+        page_size: int = 50,
+    ) -> Page:
+        """Newest first. Each result: `server_id, hostname, timestamp: datetime, is_anomaly, anomaly_score,
+        metric_values: dict, contributions: list[{"column", "weight"}] best first, forest_score, run_id: str,
+        model_version`."""
+        raise NotImplementedError
+
+    def anomaly(self, server_id: int, timestamp: datetime) -> dict[str, Any]:
+        """One scored minute of the scheduled scoring, fields as in `anomalies`; `NotFound`."""
+        raise NotImplementedError
+
+    def scores(self, server_id: int, start: datetime, end: datetime) -> "pl.DataFrame":
+        """Scheduled scores, ascending: `timestamp, anomaly_score, is_anomaly`."""
+        raise NotImplementedError
+
+    def detection_runs(
+        self,
+        *,
+        server_id: int | None = None,
+        trigger: str | None = None,
+        page: int = 1,
+        page_size: int = 50,
+    ) -> Page:
+        """Newest first; fields of `anomaly_detection_runs` (`run_id` as str)."""
+        raise NotImplementedError
+
+    def detect(self, server_id: int, start: datetime, end: datetime) -> "Detection":
+        """Scores the range now with the champion and keeps it as an on-demand run: `.results` frame (`timestamp,
+        is_anomaly, anomaly_score, metric_values, …`), `.summary` dict, `.run_id`."""
+        raise NotImplementedError
+
+    def thresholds(self, server_id: int | None = None) -> list[dict[str, Any]]:
+        """`id, server_id, metric_name, anomaly_score_threshold, severity_level, enable_alerts,
+        alert_cooldown_minutes, is_active`."""
+        raise NotImplementedError
+
+    def threshold(self, threshold_id: int) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def add_threshold(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def update_threshold(self, threshold_id: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def remove_threshold(self, threshold_id: int) -> None:
+        raise NotImplementedError
+
+    # Models, links, progress --------------------------------------------------------------------------------------
+
+    def models(self) -> list[dict[str, Any]]:
+        """Champions as the registry knows them: `server_id, name, version, trained_at`; `RegistryUnavailable`."""
+        raise NotImplementedError
+
+    def links(self) -> Links:
+        return Links(dagster=self.settings.dagster_address, mlflow=self.settings.tracking_uri)
+
+    def progress(self) -> dict[str, Any] | None:
+        """How far the demo's preparation is: `{"step": "Seeding history", "done": 3, "total": 14, "message": "…"}`;
+        None when nothing is being prepared."""
+        try:
+            found = json.loads((self.settings.data_dir / PROGRESS).read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            logger.warning("progress of the demo can't be read: %s", error)
+            return None
+        return found if isinstance(found, dict) else None
+
+
+__all__ = ["Data", "Links", "Page"]
