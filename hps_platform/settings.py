@@ -244,9 +244,6 @@ def load(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = str(first["loc"][0]) if first["loc"] else "settings"
-        names = {variable(name): name for name in Settings.model_fields} | {
-            name: name for name in Settings.model_fields
-        }
-        shown = variable(names[where]) if where in names else where
+        shown = variable(where) if where in Settings.model_fields else where
         text = str(first["msg"]).removeprefix("Value error, ")
         raise SettingsError(f"{shown}={first.get('input')!r}: {text}") from error

@@ -8,11 +8,9 @@ import importlib
 import logging
 import sys
 
-import click
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
-from typer.main import get_command
+from typer.models import CommandInfo
 
 from hps_platform.errors import HpsError
 
@@ -34,38 +32,47 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("models", "The registered models."),
     "user": ("accounts", "Accounts of the web app."),
     "token": ("accounts", "API tokens."),
-    "bench": ("bench", "Measure, beside the machine's own ceiling."),
 }
 
 
-class _LazyGroup(TyperGroup):
-    """Loads a topic's module when one of its commands is asked for.
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-    A module offers `app`, a `typer.Typer`: a topic of several words (`hps server add`) names its commands there; a
-    module that serves several top-level commands has one command of that name each.
+
+def _load(name: str) -> typer.Typer:
+    """The command's own Typer.
+
+    A topic's module offers `app`: with the topic's commands (`hps server add`), or with one command of each name
+    that `_COMMANDS` gives to the module. Where a module serves two topics, `app` holds one Typer for each.
     """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module_name, summary = _COMMANDS[cmd_name]
-        if ctx.resilient_parsing:
-            return click.Command(cmd_name, help=summary)
-        command = get_command(importlib.import_module(f"hps_platform.cli.{module_name}").app)
-        if isinstance(command, click.Group) and cmd_name in command.commands:
-            return command.commands[cmd_name]
-        command.name = cmd_name
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+    topic: typer.Typer = importlib.import_module(f"hps_platform.cli.{_COMMANDS[name][0]}").app
+    for group in topic.registered_groups:
+        if group.name == name and group.typer_instance is not None:
+            return group.typer_instance
+    return topic
 
 
-app = typer.Typer(cls=_LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+def _summary_only(name: str) -> None:
+    """Shows a command in `hps --help` without importing what it needs."""
+    app.command(name, help=_COMMANDS[name][1])(lambda: None)
+
+
+def _register(chosen: str | None) -> None:
+    for name, (_, summary) in _COMMANDS.items():
+        if name != chosen:
+            _summary_only(name)
+            continue
+        topic = _load(name)
+        own = [entry for entry in topic.registered_commands if _name_of(entry) == name]
+        if own:
+            app.registered_commands.append(own[0])
+        else:
+            app.add_typer(topic, name=name, help=summary, no_args_is_help=True)
+
+
+def _name_of(entry: CommandInfo) -> str | None:
+    if entry.name:
+        return entry.name
+    return entry.callback.__name__.replace("_", "-") if entry.callback else None
 
 
 @app.callback()
@@ -91,6 +98,7 @@ def _root(
 def main() -> None:
     """Entry point of the console script; exits 1 on an error of ours, 2 on wrong usage."""
     try:
+        _register(next((word for word in sys.argv[1:] if not word.startswith("-")), None))
         app(prog_name="hps")
     except HpsError as error:
         if "--debug" in sys.argv:

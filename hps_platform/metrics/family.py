@@ -18,14 +18,22 @@ class Kind(StrEnum):
     WHOLE = "whole"  # a measured integer: a size in KiB, a number of threads
     COUNTER = "counter"  # cumulative since boot; only its rate is summarised
     TEXT = "text"
+    ID = "id"  # an integer that names something: never summed, averaged or charted
 
 
-_SQL_TYPES = {Kind.REAL: "double precision", Kind.WHOLE: "bigint", Kind.COUNTER: "bigint", Kind.TEXT: "text"}
+_SQL_TYPES = {
+    Kind.REAL: "double precision",
+    Kind.WHOLE: "bigint",
+    Kind.COUNTER: "bigint",
+    Kind.TEXT: "text",
+    Kind.ID: "bigint",
+}
 _POLARS_TYPES: dict[Kind, pl.DataType] = {
     Kind.REAL: pl.Float64(),
     Kind.WHOLE: pl.Int64(),
     Kind.COUNTER: pl.Int64(),
     Kind.TEXT: pl.String(),
+    Kind.ID: pl.Int64(),
 }
 
 
@@ -55,7 +63,7 @@ class Column:
 
     @property
     def numeric(self) -> bool:
-        return self.kind is not Kind.TEXT
+        return self.kind not in (Kind.TEXT, Kind.ID)
 
     @property
     def rolled_up(self) -> bool:

@@ -11,8 +11,8 @@ FAMILY = Family(
     interval_s=60.0,
     headline="cpu_pct",
     columns=(
-        Column("pid", "", "Process id.", Kind.WHOLE, "PID"),
-        Column("ppid", "", "Process id of the parent.", Kind.WHOLE, "Parent PID"),
+        Column("pid", "", "Process id.", Kind.ID, "PID"),
+        Column("ppid", "", "Process id of the parent.", Kind.ID, "Parent PID"),
         Column("user", "", "The account it runs under.", Kind.TEXT, "User"),
         Column("cpu_pct", "%", "Share of one CPU; may exceed 100.", label="CPU"),
         Column("mem_pct", "%", "Share of real memory.", label="Memory"),

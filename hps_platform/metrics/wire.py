@@ -40,7 +40,7 @@ def encode(family: Family, sample: Sample) -> tuple[bytes, Headers]:
                 raise InvalidInput(f"{family.name} has no column {name!r}")
             if value is None:
                 continue
-            out[name] = round(value) if column.kind in (Kind.WHOLE, Kind.COUNTER) else value
+            out[name] = round(value) if column.kind in (Kind.WHOLE, Kind.COUNTER, Kind.ID) else value
         lines.append(orjson.dumps(out))
     headers: Headers = [
         ("schema", family.schema.encode()),

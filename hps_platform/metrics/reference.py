@@ -1,0 +1,41 @@
+"""`docs/metrics.md`, written from the families: `python -m hps_platform.metrics.reference > docs/metrics.md`."""
+
+import sys
+from collections.abc import Iterator
+
+from hps_platform.metrics import FAMILIES
+from hps_platform.metrics.family import Family
+
+_HEAD = """# Metric families
+
+Written by `python -m hps_platform.metrics.reference` from `hps_platform/metrics/`; a test keeps it fresh.
+
+Every row also carries `server_id` and `timestamp` (UTC, the moment the sample describes, on the collector's clock).
+A value that a system does not print is null, never 0. One message on a topic is one sample of one host.
+"""
+
+
+def _section(family: Family) -> Iterator[str]:
+    yield f"\n## {family.name}: {family.title}\n"
+    yield family.help + "\n"
+    key = ", ".join(f"`{name}`" for name in family.primary_key)
+    yield (
+        f"Topic `{family.topic}`, schema `{family.schema}`, table `{family.table}`, key {key}, "
+        f"every {family.interval_s:g} s unless set otherwise.\n"
+    )
+    yield "| column | unit | type | meaning |"
+    yield "|---|---|---|---|"
+    for column in family.columns:
+        yield f"| `{column.name}` | {column.unit} | {column.sql_type} | {column.help} |"
+
+
+def reference() -> str:
+    """The whole page."""
+    lines = [_HEAD.rstrip("\n")]
+    for family in FAMILIES.values():
+        lines.extend(_section(family))
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
