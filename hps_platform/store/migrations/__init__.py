@@ -1,0 +1,1 @@
+"""Schema migrations, forward only; `hps_platform.store.database.migrate` runs them."""
