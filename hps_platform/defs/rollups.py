@@ -1,0 +1,47 @@
+"""Rollups by minute and by hour: recomputed from the ledger of dirty hours, so late and replayed data heal them."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from hps_platform.defs.resources import Platform
+from hps_platform.defs.samples import samples_key
+from hps_platform.metrics import FAMILIES
+from hps_platform.metrics.family import Family
+from hps_platform.store import rollups as store_rollups
+
+
+def rollups_key(family: Family) -> dg.AssetKey:
+    return dg.AssetKey(["rollups", family.name])
+
+
+_SPECS = [
+    dg.AssetSpec(
+        key=rollups_key(family),
+        deps=[samples_key(family)],
+        group_name="rollups",
+        kinds={"postgres"},
+        description=f"Mean, minimum and maximum of {family.title.lower()} by minute and by hour.",
+        metadata={"tables": [f"{family.table}_1m", f"{family.table}_1h"]},
+        skippable=True,
+    )
+    for family in FAMILIES.values()
+]
+
+
+@dg.multi_asset(specs=_SPECS, description="Recomputes what changed since the last time.")
+def rollups(platform: Platform) -> Iterator[dg.MaterializeResult[None]]:
+    with platform.database.connection() as conn:
+        counts = store_rollups.refresh(conn)
+    for name, rows in counts.items():
+        yield dg.MaterializeResult(asset_key=rollups_key(FAMILIES[name]), metadata={"dagster/row_count": rows})
+
+
+refresh_rollups = dg.define_asset_job("refresh_rollups", selection=dg.AssetSelection.assets(rollups))
+
+every_two_minutes = dg.ScheduleDefinition(
+    name="rollups_every_two_minutes",
+    job=refresh_rollups,
+    cron_schedule="*/2 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

@@ -1,0 +1,135 @@
+"""Family tables: assets partitioned by day, filled by one long landing run, re-landed by materialising a day.
+
+The landing run is a job, not a materialisation: it lasts some minutes, commits about every two seconds and reports
+what it landed at most once a minute for each family and day. A sensor keeps exactly one such run alive; it reads the
+lease in PostgreSQL, never a run's status, because a run whose worker died can look started for long.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from hps_platform import landing
+from hps_platform.defs.resources import Platform
+from hps_platform.landing import CommitReport
+from hps_platform.metrics import FAMILIES
+from hps_platform.metrics.family import Family
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", timezone="UTC", end_offset=1)
+GROUP = "all"
+REPORT_EVERY_S = 60.0
+LAUNCH_GRACE_S = 12.0  # a launched run needs up to this long to write its lease
+
+
+def samples_key(family: Family) -> dg.AssetKey:
+    return dg.AssetKey(["samples", family.name])
+
+
+def _table(family: Family) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=samples_key(family),
+        deps=[dg.AssetKey(["kafka", family.topic])],
+        partitions_def=DAYS,
+        group_name="samples",
+        kinds={"postgres"},
+        description=f"{family.help} Table `{family.table}`; materialising a day lands it again from Kafka.",
+        metadata={"table": family.table},
+    )
+    def table(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+        day = datetime.fromisoformat(context.partition_key).replace(tzinfo=UTC)
+        report = landing.replay(
+            platform.settings.dsn(), platform.settings.bootstrap, family.name, day, day + timedelta(days=1)
+        )
+        return dg.MaterializeResult(metadata=dict(report.metadata()))
+
+    return table
+
+
+tables = [_table(family) for family in FAMILIES.values()]
+
+
+class Reporter:
+    """Sums commits up and tells Dagster at most once a minute for each family and day."""
+
+    def __init__(self, context: dg.OpExecutionContext) -> None:
+        self._context = context
+        self._rows: dict[tuple[str, str], int] = defaultdict(int)
+        self._offsets: dict[tuple[str, str], dict[int, tuple[int, int]]] = defaultdict(dict)
+        self._lag_ms = 0
+        self._rejected = 0
+        self._told_at = time.monotonic()
+
+    def __call__(self, commit: CommitReport) -> None:
+        for (family, day), rows in commit.rows.items():
+            self._rows[family, day.isoformat()] += rows
+            spans = self._offsets[family, day.isoformat()]
+            for partition, (first, end) in commit.offsets.get(FAMILIES[family].topic, {}).items():
+                spans[partition] = (min(first, spans.get(partition, (first, end))[0]), end)
+        self._rejected += commit.rejected
+        self._lag_ms = commit.lag_ms
+        if time.monotonic() - self._told_at >= REPORT_EVERY_S:
+            self.tell()
+
+    def tell(self) -> None:
+        """Logs one materialisation for each family and day that got rows since the last time."""
+        for (family, day), rows in self._rows.items():
+            spans = self._offsets[family, day]
+            self._context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=samples_key(FAMILIES[family]),
+                    partition=day,
+                    metadata={
+                        "dagster/row_count": rows,
+                        "offsets": {str(p): f"{first}-{end}" for p, (first, end) in sorted(spans.items())},
+                        "rejected": self._rejected,
+                        "lag_ms": self._lag_ms,
+                    },
+                )
+            )
+        self._rows.clear()
+        self._offsets.clear()
+        self._rejected = 0
+        self._told_at = time.monotonic()
+
+
+@dg.op(description="Drains every family's new offsets until its window ends or a successor takes over.")
+def land_window(context: dg.OpExecutionContext, platform: Platform) -> Iterator[dg.Output[None]]:
+    reporter = Reporter(context)
+    report = landing.run_window(
+        dsn=platform.settings.dsn(),
+        bootstrap=platform.settings.bootstrap,
+        group=GROUP,
+        window_s=platform.settings.landing_window_minutes * 60,
+        batch_interval_s=platform.settings.kafka_consumer_batch_interval,
+        max_messages=platform.settings.kafka_consumer_max_buffer_size,
+        run_id=context.run_id,
+        stop=lambda: False,
+        on_commit=reporter,
+    )
+    reporter.tell()
+    yield dg.Output(None, metadata=dict(report.metadata()))
+
+
+@dg.job(description="One landing window; the sensor keep_landing starts the next one before it ends.")
+def landing_window() -> None:
+    land_window()
+
+
+@dg.sensor(
+    job=landing_window,
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Keeps exactly one landing run alive: starts one when the lease is stale or about to end.",
+)
+def keep_landing(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
+    now = datetime.now(UTC)
+    launched_at = float(context.cursor or 0)
+    if now.timestamp() - launched_at < LAUNCH_GRACE_S:
+        return dg.SkipReason("a landing run was started a moment ago")
+    with platform.database.connection() as conn:
+        if not landing.should_start(conn, GROUP, now):
+            return dg.SkipReason("a landing run holds the lease")
+    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=str(now.timestamp()))
