@@ -135,12 +135,14 @@ class Data:
         """Rows of the live tail, ascending; `timestamp` in epoch milliseconds. None = every server. Does not block."""
         return self.hub.recent(metric, server_ids, seconds)
 
-    def live(self, metrics: Collection[str], server_ids: Collection[int] | None = None) -> "AsyncIterator[Batch]":
-        """Samples as they arrive, each once: `async for batch in data.live({"vmstat"}, {1, 2})`.
+    def live(
+        self, metrics: Collection[str], server_ids: Collection[int] | None = None, *, back_s: float = 0.0
+    ) -> "AsyncIterator[Batch]":
+        """Samples as they arrive, each once: `async for batch in data.live({"vmstat"}, {1, 2}, back_s=60)`.
 
-        `batch.metric`, `batch.server_id`, `batch.timestamp_ms`, `batch.rows` (list of dict, with `server_id` and
+        First those of the last `back_s`, without a gap or a repetition in between. `batch.metric`, `batch.server_id`, `batch.timestamp_ms`, `batch.rows` (list of dict, with `server_id` and
         `timestamp` in ms), `batch.produced_ms`. Ends when the app shuts down; leave it by `break` or cancellation."""
-        return self.hub.subscribe(metrics, server_ids)
+        return self.hub.subscribe(metrics, server_ids, back_s=back_s)
 
     # Anomalies ----------------------------------------------------------------------------------------------------
 

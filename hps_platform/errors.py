@@ -38,6 +38,16 @@ class Forbidden(HpsError):
     """Known, but not allowed."""
 
 
+class TooManyAttempts(HpsError):
+    """Refused for a while after repeated failures; the same may be tried again after `retry_after_s`."""
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(HpsError):
     """An outside system does not answer at the moment."""
 

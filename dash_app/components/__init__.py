@@ -1,0 +1,1 @@
+"""Small reusable parts of pages: how a value, a state, an absence or an error looks. No data access, no callbacks."""

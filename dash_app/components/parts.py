@@ -1,0 +1,69 @@
+"""Frame of a page: heading row, panel, table that scrolls inside, links."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+
+def heading(title: str, lead: str = "", *, right: Any = None) -> Any:
+    """The page's only `h1`, one line on what it shows, and what may be done at the right."""
+    return dmc.Group(
+        [
+            dmc.Stack(
+                [dmc.Title(title, order=1, size="h3"), dmc.Text(lead, size="sm", c="dimmed") if lead else None],
+                gap=0,
+            ),
+            dmc.Group(right, gap="xs") if right is not None else None,
+        ],
+        justify="space-between",
+        align="flex-end",
+        mb="sm",
+    )
+
+
+def panel(children: Any, *, title: str | None = None, right: Any = None, **props: Any) -> Any:
+    head = (
+        dmc.Group([dmc.Title(title, order=2, size="h5"), right], justify="space-between", mb="xs") if title else None
+    )
+    return dmc.Paper([head, *(children if isinstance(children, list) else [children])], p="sm", withBorder=True, **props)
+
+
+def table(head: Sequence[Any], rows: Sequence[Any], *, caption: str, min_width: int = 700, **props: Any) -> Any:
+    """`rows` are `dmc.TableTr`; wider than the screen it scrolls in itself, never the page."""
+    cells = [cell if not isinstance(cell, str) else dmc.TableTh(cell) for cell in head]
+    return dmc.TableScrollContainer(
+        dmc.Table(
+            [
+                dmc.TableCaption(dmc.VisuallyHidden(caption), p=0, m=0),
+                dmc.TableThead(dmc.TableTr(cells)),
+                dmc.TableTbody(list(rows)),
+            ],
+            highlightOnHover=True,
+            verticalSpacing=6,
+            horizontalSpacing="sm",
+            tabularNums=True,
+            **props,
+        ),
+        minWidth=min_width,
+        type="native",
+    )
+
+
+def number_head(label: str) -> Any:
+    return dmc.TableTh(label, ta="right")
+
+
+def number_cell(text: str, **props: Any) -> Any:
+    return dmc.TableTd(text, ta="right", style={"whiteSpace": "nowrap"}, **props)
+
+
+def link(label: Any, href: str, **props: Any) -> Any:
+    """Within the app: no page load."""
+    return dcc.Link(label, href=href, className="hps-link", **props)
+
+
+def outside(label: str, href: str) -> Any:
+    """To another user interface, in a tab of its own."""
+    return html.A(label, href=href, target="_blank", rel="noopener", className="hps-link")

@@ -1,0 +1,63 @@
+"""The state of a server as one word, a colour and an order of urgency."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import dash_mantine_components as dmc
+
+_SYSTEMS = {"aix": "AIX", "linux": "Linux", "solaris": "Solaris", "hpux": "HP-UX", "freebsd": "FreeBSD"}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`urgency`: the higher, the further up in a list that starts with the worst. `icon` tells it without colour."""
+
+    label: str
+    color: str
+    urgency: int
+    icon: str
+
+
+_STATES = {
+    "key_changed": State("Host key changed", "red", 90, "✕"),
+    "auth_failed": State("Login refused", "red", 80, "✕"),
+    "unreachable": State("Unreachable", "red", 70, "✕"),
+    "degraded": State("Degraded", "orange", 60, "!"),
+    "pending_host_key": State("Host key to confirm", "yellow", 50, "?"),
+    "connecting": State("Connecting", "blue", 30, "…"),
+    "active": State("Waiting for collector", "blue", 20, "…"),
+    "up": State("Up", "green", 0, "✓"),
+    "inactive": State("Switched off", "gray", -10, "○"),
+}
+STALE = State("No samples", "orange", 65, "!")
+
+
+def state(status: str, *, is_active: bool = True) -> State:
+    """The looks of a collector's status; an unknown one is shown as it is written."""
+    if not is_active:
+        return _STATES["inactive"]
+    return _STATES.get(status) or State(status.replace("_", " ").capitalize() or "Unknown", "gray", 40, "?")
+
+
+def badge(shown: State, message: str = "") -> Any:
+    """Colour, sign and word together, so that none of them is needed; the collector's own words on hover."""
+    label = dmc.Badge(
+        shown.label,
+        color=shown.color,
+        variant="light",
+        size="md",
+        leftSection=dmc.Text(shown.icon, size="xs", fw=700, span=True, **{"aria-hidden": "true"}),
+        tt="none",
+        className="hps-badge",
+    )
+    if not message:
+        return label
+    return dmc.Tooltip(label, label=message, multiline=True, maw=360, withArrow=True, events=_EVENTS)
+
+
+def system(name: str | None) -> str:
+    """ "HP-UX" for `hpux`."""
+    return _SYSTEMS.get(name or "", name or "Unknown system")
+
+
+_EVENTS = {"hover": True, "focus": True, "touch": True}
