@@ -1,0 +1,392 @@
+"""Kafka: the only place that speaks to brokers. Producing, reading ranges of offsets, watermarks, and the live tail.
+
+No consumer groups: whoever reads says from which offset. What a message means belongs to `hps_platform.metrics.wire`.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka import Producer as _Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
+
+from hps_platform.errors import InvalidInput, KafkaUnavailable
+from hps_platform.metrics import FAMILIES
+from hps_platform.metrics.wire import DEAD_LETTER_TOPIC, HEALTH_TOPIC
+
+logger = logging.getLogger(__name__)
+_librdkafka = logger.getChild("librdkafka")
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""A sample's rows with the raw output they came from; a process list of a large host is some hundred KiB."""
+
+Position = tuple[str, int]  # topic, partition
+
+
+class Record(NamedTuple):
+    """One message as it was read. A tombstone's value is empty."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: dict[str, bytes]
+    timestamp_ms: int
+
+
+class OffsetsExpired(KafkaUnavailable):
+    """An offset that was to be read is no longer, or not yet, in its partition."""
+
+    def __init__(self, topic: str, partition: int) -> None:
+        super().__init__(f"{topic}[{partition}] does not hold the offset that comes next")
+        self.topic = topic
+        self.partition = partition
+
+
+def _on_error(error: KafkaError) -> None:
+    _librdkafka.warning("%s", error)
+
+
+def _client(bootstrap: str, **more: Any) -> dict[str, Any]:
+    """Settings of every client. With `logger` librdkafka logs there when it is polled, never to stderr."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "logger": _librdkafka,
+        "error_cb": _on_error,
+        "log.connection.close": False,
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 2_000,
+        "socket.keepalive.enable": True,
+        "socket.connection.setup.timeout.ms": 5_000,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        **{name.replace("_", "."): value for name, value in more.items()},
+    }
+
+
+def _reading(bootstrap: str, **more: Any) -> Consumer:
+    return Consumer(
+        _client(
+            bootstrap,
+            group_id="hps",  # required by the client, unused: positions are ours
+            enable_auto_commit=False,
+            enable_auto_offset_store=False,
+            fetch_message_max_bytes=MAX_MESSAGE_BYTES,
+            # The default of a second stalls a bulk read each time the local queue has filled up.
+            fetch_queue_backoff_ms=5,
+            queued_min_messages=100_000,
+            queued_max_messages_kbytes=65_536,
+            **more,
+        )
+    )
+
+
+class Producer:
+    """An idempotent producer; safe to share between threads.
+
+    `send` only queues. Whether a message arrived is told to its `on_delivery`, from `poll` or `flush`; librdkafka
+    keeps trying for five minutes, through restarts of the broker.
+    """
+
+    def __init__(self, bootstrap: str, client_id: str) -> None:
+        self._producer = _Producer(
+            _client(
+                bootstrap,
+                client_id=client_id,
+                enable_idempotence=True,
+                acks="all",
+                partitioner="murmur2_random",
+                compression_type="zstd",
+                linger_ms=5,
+                message_max_bytes=MAX_MESSAGE_BYTES,
+                queue_buffering_max_messages=200_000,
+                queue_buffering_max_kbytes=262_144,
+            )
+        )
+
+    def send(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Sequence[tuple[str, bytes]] = (),
+        *,
+        timestamp_ms: int | None = None,
+        on_delivery: Callable[[Exception | None], None] | None = None,
+    ) -> None:
+        """Queues one message; `KafkaUnavailable` when the local queue is full, `InvalidInput` when it is too large."""
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if on_delivery is not None:
+                on_delivery(None if error is None else KafkaUnavailable(f"{topic}: {error.str()}"))
+            elif error is not None:
+                logger.error("a message to %s was not delivered: %s", topic, error.str())
+
+        try:
+            self._producer.produce(
+                topic, value, key, headers=list(headers), timestamp=timestamp_ms or 0, on_delivery=delivered
+            )
+        except BufferError as error:
+            self._producer.poll(0)
+            raise KafkaUnavailable(f"the queue to Kafka is full: {len(self._producer)} messages wait") from error
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise InvalidInput(f"a message of {len(value)} bytes is too large for {topic}") from error
+            raise KafkaUnavailable(f"{topic}: {reason.str()}") from error
+
+    def poll(self, timeout_s: float = 0.0) -> int:
+        """Serves delivery reports; returns how many events it served."""
+        return self._producer.poll(timeout_s)
+
+    def flush(self, timeout_s: float) -> int:
+        """Waits for what is queued; returns how many messages are still queued."""
+        return self._producer.flush(timeout_s)
+
+    def __len__(self) -> int:
+        return len(self._producer)
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        left = self._producer.flush(timeout_s)
+        if left:
+            logger.error("%d messages were not delivered before closing", left)
+
+
+def _record(message: Message) -> Record:
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.key(),
+        message.value() or b"",
+        dict(message.headers() or ()),  # type: ignore[arg-type]  # headers that were read are pairs with bytes
+        message.timestamp()[1],
+    )
+
+
+# What a consumer reports while a broker restarts; it carries on by itself.
+_PASSING = {
+    KafkaError._PARTITION_EOF,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+}
+_OUT_OF_RANGE = {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}
+
+
+def _read(consumer: Consumer, max_records: int, timeout_s: float) -> list[Record]:
+    """What is there within `timeout_s`, as soon as there is anything."""
+    first = consumer.poll(timeout_s)  # `consume` would wait for the whole batch or the whole time
+    if first is None:
+        return []
+    messages = [first, *(consumer.consume(max_records - 1, 0) if max_records > 1 else ())]
+    records = []
+    for message in messages:
+        error = message.error()
+        if error is None:
+            records.append(_record(message))
+        elif error.code() in _OUT_OF_RANGE:
+            raise OffsetsExpired(message.topic() or "", message.partition() or 0)
+        elif error.code() in _PASSING or error.retriable():
+            logger.debug("reading: %s", error)
+        else:
+            raise KafkaUnavailable(f"{message.topic()}[{message.partition()}]: {error.str()}")
+    return records
+
+
+class RangeReader:
+    """Reads from given offsets on, partition by partition in order, without a group.
+
+    Brokers may come and go meanwhile. An offset that its partition doesn't hold raises `OffsetsExpired`.
+    """
+
+    def __init__(self, bootstrap: str, starts: Mapping[Position, int]) -> None:
+        self._positions = dict(starts)
+        self._consumer = _reading(bootstrap, fetch_wait_max_ms=100, auto_offset_reset="error")
+        self._consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in starts.items()])
+
+    def read(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Up to `max_records`, as soon as there are any; empty when none came within `timeout_s`."""
+        records = _read(self._consumer, max_records, timeout_s)
+        for record in records:
+            self._positions[record.topic, record.partition] = record.offset + 1
+        return records
+
+    def positions(self) -> dict[Position, int]:
+        """Per topic and partition the offset after the last record read."""
+        return dict(self._positions)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def __enter__(self) -> "RangeReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Tail:
+    """The newest messages of topics, from `back_s` before the moment of its first read on.
+
+    Meant for watching: after an outage it goes on where it was, or at the end where that has expired.
+    """
+
+    def __init__(self, bootstrap: str, topics: Iterable[str], back_s: float = 0.0) -> None:
+        self._topics = list(topics)
+        self._back_s = back_s
+        self._consumer = _reading(bootstrap, fetch_wait_max_ms=500, auto_offset_reset="latest")
+        self._assigned = False
+
+    def _assign(self, timeout_s: float) -> None:
+        since = round((time.time() - self._back_s) * 1000)
+        try:
+            found = _partitions(self._consumer, self._topics, timeout_s)
+            wanted = [TopicPartition(topic, number, since) for topic, number in found]
+            starts = self._consumer.offsets_for_times(wanted, timeout=timeout_s)
+        except KafkaException as error:
+            raise KafkaUnavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+        self._consumer.assign(starts)  # no message since then gives the end
+        self._assigned = True
+
+    def read(self, timeout_s: float, max_records: int = 1_000) -> list[Record]:
+        """What came, as soon as there is anything; raises `KafkaUnavailable` until a broker has answered once."""
+        if not self._assigned:
+            self._assign(max(timeout_s, 5.0))
+        return _read(self._consumer, max_records, timeout_s)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    return AdminClient(_client(bootstrap))
+
+
+def _partitions(client: Consumer | AdminClient, topics: Iterable[str], timeout_s: float) -> list[Position]:
+    known = client.list_topics(timeout=timeout_s).topics
+    missing = [topic for topic in topics if topic not in known]
+    if missing:
+        raise KafkaUnavailable(f"no such topic in Kafka: {', '.join(missing)}; `hps up` creates them")
+    return [(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
+
+
+def watermarks(bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0) -> dict[Position, tuple[int, int]]:
+    """Per topic and partition the first offset that is held, and the one the next message will get."""
+    admin = _admin(bootstrap)
+    try:
+        places = [TopicPartition(*place) for place in _partitions(admin, topics, timeout_s)]
+        ends = []
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
+            futures = admin.list_offsets(dict.fromkeys(places, spec), request_timeout=timeout_s)
+            ends.append({(at.topic, at.partition): future.result().offset for at, future in futures.items()})
+    except KafkaException as error:
+        raise KafkaUnavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
+    low, high = ends
+    return {place: (low[place], high[place]) for place in low}
+
+
+def offsets_at(bootstrap: str, topic: str, timestamp_ms: int, timeout_s: float = 10.0) -> dict[Position, int]:
+    """Per partition the offset of the first message produced at or after that moment, or the end."""
+    consumer = _reading(bootstrap, auto_offset_reset="error")
+    try:
+        wanted = [TopicPartition(*place, timestamp_ms) for place in _partitions(consumer, [topic], timeout_s)]
+        found = consumer.offsets_for_times(wanted, timeout=timeout_s)
+    except KafkaException as error:
+        raise KafkaUnavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+    ends = watermarks(bootstrap, [topic], timeout_s)
+    return {(at.topic, at.partition): at.offset if at.offset >= 0 else ends[at.topic, at.partition][1] for at in found}
+
+
+def topics() -> tuple[str, ...]:
+    """Every topic of the platform."""
+    return (*(family.topic for family in FAMILIES.values()), DEAD_LETTER_TOPIC, HEALTH_TOPIC)
+
+
+def ensure_topics(
+    bootstrap: str, *, partitions: int, replication: int, retention_hours: int, timeout_s: float = 15.0
+) -> list[str]:
+    """Creates the topics that are missing and returns their names; those there get the retention and nothing else."""
+    settings = {"retention.ms": str(retention_hours * 3_600_000), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    admin = _admin(bootstrap)
+    try:
+        there = set(admin.list_topics(timeout=timeout_s).topics)
+        absent = [name for name in topics() if name not in there]
+        new = [NewTopic(name, partitions, replication, config=settings) for name in absent]
+        for future in admin.create_topics(new, operation_timeout=timeout_s).values() if new else ():
+            _settled(future.result)
+        _configure(admin, [name for name in topics() if name in there], settings)
+    except KafkaException as error:
+        raise KafkaUnavailable(f"Kafka at {bootstrap}: {error.args[0].str()}") from error
+    if absent:
+        _await_leaders(bootstrap, absent, timeout_s)
+    return absent
+
+
+def _await_leaders(bootstrap: str, names: list[str], timeout_s: float) -> None:
+    """A topic just created answers "not leader" for a moment; whoever comes next should not have to know."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            watermarks(bootstrap, names, timeout_s)
+        except KafkaUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _settled(result: Callable[[], Any]) -> None:
+    try:
+        result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
+            raise
+
+
+def _configure(admin: AdminClient, names: list[str], settings: Mapping[str, str]) -> None:
+    if not names:
+        return
+    described = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+    changes = []
+    for resource, future in described.items():
+        now = future.result()
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in settings.items()
+            if now[name].value != value
+        ]
+        if entries:
+            changes.append(ConfigResource(ResourceType.TOPIC, resource.name, incremental_configs=entries))
+    for future in admin.incremental_alter_configs(changes).values() if changes else ():
+        future.result()
+
+
+def ping(bootstrap: str, timeout_s: float = 5.0) -> None:
+    """Raises `KafkaUnavailable` unless a broker answers."""
+    try:
+        _admin(bootstrap).list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        raise KafkaUnavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
