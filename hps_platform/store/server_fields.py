@@ -1,0 +1,226 @@
+"""What a server's fields may hold. Checks and normalises; every refusal is a sentence that names the field.
+
+The rows are `servers`' business. What an operating system's plan makes of `settings` is up to `dialects.plan`.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+from pydantic import SecretStr
+
+from hps_platform.errors import InvalidInput
+from hps_platform.metrics import FAMILIES
+
+SECRETS = ("ssh_password", "ssh_private_key", "ssh_key_passphrase")
+"""Fields that are stored encrypted and never given out."""
+
+_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_KEY_TYPES = frozenset({"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"})
+_SHA256 = re.compile(r"SHA256:([A-Za-z0-9+/]{43})=?")
+_MIN_INTERVAL_S, _MAX_INTERVAL_S = 1, 3600
+
+
+def _text(name: str, value: Any, *, longest: int = 255) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput(f"{name} must be text that is not empty")
+    text = value.strip()
+    if len(text) > longest or any(ord(letter) < 32 for letter in text):
+        raise InvalidInput(f"{name} must be one line of at most {longest} characters")
+    return text
+
+
+def _optional_text(name: str, value: Any) -> str | None:
+    return None if value in (None, "") else _text(name, value)
+
+
+def _hostname(name: str, value: Any) -> str:
+    text = _text(name, value)
+    if not _HOSTNAME.fullmatch(text):
+        raise InvalidInput(f"{name} {text!r} is not a host name: letters, digits, dots and hyphens")
+    return text
+
+
+def _ip_address(name: str, value: Any) -> str | None:
+    if value in (None, ""):
+        return None
+    try:
+        return str(ipaddress.ip_address(str(value).strip()))
+    except ValueError:
+        raise InvalidInput(
+            f"{name} {str(value)!r} is not an IPv4 or IPv6 address; leave it empty to reach the host by its hostname"
+        ) from None
+
+
+def _port(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip().isdecimal():
+        raise InvalidInput(f"{name} must be a whole number from 1 to 65535, not {value!r}")
+    port = int(value)
+    if not 1 <= port <= 65535:
+        raise InvalidInput(f"{name} must be from 1 to 65535, not {port}")
+    return port
+
+
+def _username(name: str, value: Any) -> str:
+    text = _text(name, value, longest=64)
+    if re.search(r"\s", text):
+        raise InvalidInput(f"{name} {text!r} has a blank in it")
+    return text
+
+
+def _host_key(name: str, value: Any) -> str | None:
+    """`SHA256:…` or `type base64`; a line of known_hosts or of a `.pub` file loses its name and comment."""
+    if value in (None, ""):
+        return None
+    text = _text(name, value, longest=4096)
+    if fingerprint := _SHA256.fullmatch(text):
+        return f"SHA256:{fingerprint[1]}"
+    words = text.split()
+    start = next((index for index, word in enumerate(words[:2]) if word in _KEY_TYPES), None)
+    if start is None or len(words) < start + 2:
+        raise InvalidInput(f"{name} must be SHA256:… or a key as in `ssh-ed25519 AAAA…`")
+    key_type, encoded = words[start], words[start + 1]
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidInput(f"{name}: what follows {key_type} is not base64") from None
+    if blob[4 : 4 + int.from_bytes(blob[:4], "big")] != key_type.encode() or len(blob) < 32:
+        raise InvalidInput(f"{name} says {key_type}, but the key is another type or cut off")
+    return f"{key_type} {encoded}"
+
+
+def _operating_system(name: str, value: Any) -> str | None:
+    from hps_platform.dialects import SYSTEMS
+
+    if value in (None, ""):
+        return None
+    text = str(value).strip().lower()
+    if text not in SYSTEMS:
+        raise InvalidInput(f"{name} {str(value)!r} is none of {', '.join(SYSTEMS)}; leave it empty to recognise it")
+    return text
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} must be true or false")
+    return value
+
+
+def _tags(name: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise InvalidInput(f"{name} must be a list of words")
+    return sorted({_text(name, tag, longest=64) for tag in value})
+
+
+def _families(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{where} must be an object with families as names")
+    if unknown := [name for name in value if name not in FAMILIES]:
+        raise InvalidInput(f"{where}: no metric family {unknown[0]!r}: choose of {', '.join(FAMILIES)}")
+    return value
+
+
+def _intervals(where: str, value: Any) -> dict[str, float]:
+    chosen = {}
+    for family, seconds in _families(where, value).items():
+        number = not isinstance(seconds, bool) and isinstance(seconds, int | float)
+        if not number or not _MIN_INTERVAL_S <= seconds <= _MAX_INTERVAL_S:
+            raise InvalidInput(
+                f"{where}.{family} must be {_MIN_INTERVAL_S} to {_MAX_INTERVAL_S} seconds, not {seconds!r}"
+            )
+        chosen[family] = seconds
+    return chosen
+
+
+def _commands(where: str, value: Any) -> dict[str, str]:
+    return {
+        family: _text(f"{where}.{family}", command, longest=1000) for family, command in _families(where, value).items()
+    }
+
+
+def _disabled(where: str, value: Any) -> list[str]:
+    if not isinstance(value, list | tuple):
+        raise InvalidInput(f"{where} must be a list of families")
+    return sorted(_families(where, dict.fromkeys(map(str, value))))
+
+
+_SETTINGS: dict[str, Callable[[str, Any], Any]] = {
+    "intervals": _intervals,
+    "commands": _commands,
+    "disabled": _disabled,
+}
+
+
+def _settings(name: str, value: Any) -> dict[str, Any]:
+    """`{"intervals": {family: seconds}, "commands": {family: command line}, "disabled": [family]}`."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{name} must be an object")
+    if unknown := [key for key in value if key not in _SETTINGS]:
+        raise InvalidInput(f"{name} has no {unknown[0]!r}: it knows {', '.join(_SETTINGS)}")
+    return {key: _SETTINGS[key](f"{name}.{key}", part) for key, part in value.items()}
+
+
+def _secret(name: str, value: Any) -> SecretStr | None:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidInput(f"{name} must be text")
+    return SecretStr(value)
+
+
+FIELDS: dict[str, Callable[[str, Any], Any]] = {
+    "hostname": _hostname,
+    "ip_address": _ip_address,
+    "ssh_port": _port,
+    "ssh_username": _username,
+    "ssh_password": _secret,
+    "ssh_private_key": _secret,
+    "ssh_key_passphrase": _secret,
+    "host_key": _host_key,
+    "operating_system": _operating_system,
+    "architecture": _optional_text,
+    "is_active": _flag,
+    "owner": _optional_text,
+    "organisation": _optional_text,
+    "tags": _tags,
+    "settings": _settings,
+}
+"""Every field that a person can set, with its check."""
+
+
+def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, normalised; secrets become `SecretStr`. Raises `InvalidInput` at the first that doesn't do."""
+    if unknown := [name for name in fields if name not in FIELDS]:
+        raise InvalidInput(f"a server has no field {unknown[0]!r}: it has {', '.join(FIELDS)}")
+    return {name: FIELDS[name](name, value) for name, value in fields.items()}
+
+
+def check_private_key(key: SecretStr, passphrase: SecretStr | None) -> None:
+    """Raises `InvalidInput` unless this passphrase opens this private key (OpenSSH or PEM; RSA, ECDSA, Ed25519)."""
+    data = key.get_secret_value().strip().encode() + b"\n"
+    password = passphrase.get_secret_value().encode() if passphrase else None
+    load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in data else load_pem_private_key
+    try:
+        load(data, password)
+    except TypeError:
+        if passphrase:
+            raise InvalidInput("ssh_key_passphrase is given, but ssh_private_key is not encrypted") from None
+        raise InvalidInput("ssh_private_key is encrypted: ssh_key_passphrase is needed") from None
+    except (ValueError, UnsupportedAlgorithm):
+        # The library's own text may quote what it was given.
+        if passphrase:
+            raise InvalidInput("ssh_key_passphrase does not open ssh_private_key") from None
+        raise InvalidInput(
+            "ssh_private_key is not a private key in OpenSSH or PEM format (RSA, ECDSA or Ed25519)"
+        ) from None

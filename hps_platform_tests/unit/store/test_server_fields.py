@@ -1,0 +1,123 @@
+"""Fields of a server: what is refused, with which words, and what is normalised."""
+
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from pydantic import SecretStr
+
+from hps_platform.errors import InvalidInput, SettingsError
+from hps_platform.store.secrets import SecretBox
+from hps_platform.store.server_fields import check_private_key, checked
+
+ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJJjVUrz6Lp4WxBs0xpF4v1bl0UZ1DlKr0NqPmjZ1Ae9"
+
+
+def _private_key(passphrase: str = "", *, pem: bool = False) -> SecretStr:
+    key = rsa.generate_private_key(65537, 2048) if pem else ed25519.Ed25519PrivateKey.generate()
+    encryption = (
+        serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
+    )
+    form = serialization.PrivateFormat.PKCS8 if pem else serialization.PrivateFormat.OpenSSH
+    return SecretStr(key.private_bytes(serialization.Encoding.PEM, form, encryption).decode())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("hostname", "", "hostname must be text"),
+        ("hostname", "two words", "not a host name"),
+        ("hostname", "-dash", "not a host name"),
+        ("ip_address", "10.0.0.256", "not an IPv4 or IPv6 address"),
+        ("ip_address", "aix1.example.com", "leave it empty"),
+        ("ssh_port", 0, "1 to 65535"),
+        ("ssh_port", 65536, "1 to 65535"),
+        ("ssh_port", "22a", "whole number"),
+        ("ssh_port", True, "whole number"),
+        ("ssh_username", "a b", "blank"),
+        ("host_key", "SHA256:short", "SHA256:"),
+        ("host_key", "ssh-dss AAAA", "ssh-ed25519"),
+        ("host_key", "ssh-ed25519 !!!", "not base64"),
+        ("host_key", ED25519.replace("ssh-ed25519 ", "ssh-rsa "), "another type"),
+        ("host_key", ED25519[:40], "cut off"),
+        ("is_active", "yes", "true or false"),
+        ("tags", "prod", "list of words"),
+        ("settings", {"interval": 2}, "has no 'interval'"),
+        ("settings", {"intervals": {"vmstat": 0.5}}, "1 to 3600"),
+        ("settings", {"intervals": {"vmstat": True}}, "1 to 3600"),
+        ("settings", {"intervals": {"cpu": 2}}, "no metric family 'cpu'"),
+        ("settings", {"commands": {"vmstat": "vmstat 2\nrm x"}}, "one line"),
+        ("settings", {"disabled": ["gpu"]}, "no metric family 'gpu'"),
+        ("password", "x", "no field 'password'"),
+    ],
+)
+def test_a_wrong_field_is_named_in_the_refusal(field: str, value: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        checked({field: value})
+
+
+def test_an_operating_system_is_one_of_the_dialects() -> None:
+    assert checked({"operating_system": "AIX"}) == {"operating_system": "aix"}
+    assert checked({"operating_system": ""}) == {"operating_system": None}
+    with pytest.raises(InvalidInput, match="none of aix"):
+        checked({"operating_system": "plan9"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kept"),
+    [
+        ("ssh_port", "2222", 2222),
+        ("ip_address", "", None),
+        ("ip_address", "FE80::0:1", "fe80::1"),
+        ("host_key", f"aix1,10.0.0.1 {ED25519} root@aix1", ED25519),
+        ("host_key", f"{ED25519} comment", ED25519),
+        ("host_key", "SHA256:" + "a" * 43 + "=", "SHA256:" + "a" * 43),
+        ("tags", ["b", "a", "b"], ["a", "b"]),
+        (
+            "settings",
+            {"intervals": {"vmstat": 5}, "disabled": ("process",)},
+            {"intervals": {"vmstat": 5}, "disabled": ["process"]},
+        ),
+        ("ssh_password", "", None),
+    ],
+)
+def test_fields_are_normalised(field: str, value: Any, kept: Any) -> None:
+    assert checked({field: value}) == {field: kept}
+
+
+@pytest.mark.parametrize("pem", [False, True])
+def test_a_private_key_opens_with_its_passphrase_only(pem: bool) -> None:
+    check_private_key(_private_key(pem=pem), None)
+    locked = _private_key("correct horse", pem=pem)
+    check_private_key(locked, SecretStr("correct horse"))
+    with pytest.raises(InvalidInput, match="ssh_key_passphrase is needed"):
+        check_private_key(locked, None)
+    with pytest.raises(InvalidInput, match="does not open") as refusal:
+        check_private_key(locked, SecretStr("battery staple"))
+    assert "battery" not in str(refusal.value)
+
+
+def test_what_is_no_private_key_is_refused_without_quoting_it() -> None:
+    with pytest.raises(InvalidInput, match="OpenSSH or PEM") as refusal:
+        check_private_key(SecretStr("hunter2"), None)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_secret_survives_a_rotation_of_keys() -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    token = SecretBox(old).encrypt(SecretStr("hunter2"))
+    both = SecretBox(f"{new}, {old}")
+    assert both.decrypt(token).get_secret_value() == "hunter2"
+    rotated = both.rotate(token)
+    assert SecretBox(new).decrypt(rotated).get_secret_value() == "hunter2"
+    with pytest.raises(SettingsError, match="former key"):
+        SecretBox(new).decrypt(token)
+
+
+@pytest.mark.parametrize("keys", ["", " , ", "not-a-key", Fernet.generate_key().decode() + ",bad"])
+def test_a_bad_encryption_key_names_the_variable_and_not_the_key(keys: str) -> None:
+    with pytest.raises(SettingsError, match="FIELD_ENCRYPTION_KEY") as refusal:
+        SecretBox(keys)
+    assert "not-a-key" not in str(refusal.value)
