@@ -1,0 +1,231 @@
+"""The detector of one server: Isolation Forest with context, three complements, one calibrated score.
+
+`fit` learns from a frame of metrics, `Detector.score` judges rows causally, `state` and `restore` turn a detector into
+plain arrays and scikit-learn objects and back. Whether a score is an alarm belongs to `hps_platform.analysis.budget`,
+where models are kept to `hps_platform.model_registry`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hps_platform.analysis import explain, features
+from hps_platform.analysis.calibration import CEILING, Tail, fit_tail
+from hps_platform.analysis.features import Floats, Grid, Scale
+from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, State, View
+from hps_platform.errors import InvalidInput, ModelUntrusted, NotEnoughData
+
+FORMAT = 1
+"""Of `Detector.state`; raised when its meaning changes."""
+FOLDS = 3
+SMOOTHING_SPAN = 2.0
+WARM_UP_S = 26 * features.HOUR_S
+"""How much history before the first row to judge makes its score what it will always be."""
+MIN_HISTORY_S = features.DAY_S
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One entry a row of the frame that was scored. Rows without enough context are NaN in all three.
+
+    `score` is 0 to 12, higher is stranger; `forest_score` is the Isolation Forest's own `decision_function`.
+    `weights` (rows x columns) says how much each column contributes, its largest first in `explain.top`.
+    """
+
+    times: Floats
+    score: Floats
+    forest_score: Floats
+    weights: Floats
+    values: Floats
+    columns: tuple[str, ...]
+
+    @property
+    def anomaly_score(self) -> Floats:
+        """-1 (strangest) to 0."""
+        return np.where(np.isnan(self.score), np.nan, -self.score / CEILING)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What was learnt. `held_times`, `held_scores`: the training rows' scores by models that had not seen them."""
+
+    columns: tuple[str, ...]
+    step_s: float
+    value_scale: Scale
+    context_scale: Scale
+    members: dict[str, State]
+    tails: dict[str, Tail]
+    held_times: Floats
+    held_scores: Floats
+    usual: Floats
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def score(self, frame: pl.DataFrame, history: pl.DataFrame | None = None) -> Scores:
+        """Judge every row of `frame`, in its order; `history` are rows before it, which only give context.
+
+        Rows of `history` at or after the frame's first one are ignored. A column that the frame lacks counts as not
+        measured. Raises `InvalidInput` for a frame without usable timestamps.
+        """
+        times = features.epoch_seconds(frame)
+        order = np.argsort(times, kind="stable")
+        ordered = frame[order] if (order[1:] < order[:-1]).any() else frame
+        rows, before = _with_history(ordered, history, self.columns)
+        grid = features.to_grid(rows, self.columns, self.step_s)
+        view = _view(grid, self.value_scale, self.context_scale)
+        slots = grid.slots[before:]
+        judged = features.warm(grid)
+        ensemble, forest_raw = self._ensemble(view)
+        smoothed = smooth(np.where(judged, ensemble, np.nan))
+        weights = explain.weights(self.members[REGRESSION.name], view)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        known = judged[slots][back]
+        offset = self.members[FOREST.name]["forest"].offset_
+        return Scores(
+            times=times,
+            score=np.where(known, smoothed[slots][back], np.nan),
+            forest_score=np.where(known, (-forest_raw - offset)[slots][back], np.nan),
+            weights=weights[slots][back],
+            values=grid.values[slots][back],
+            columns=self.columns,
+        )
+
+    def _ensemble(self, view: View) -> tuple[Floats, Floats]:
+        raw = {member.name: member.score(self.members[member.name], view) for member in MEMBERS}
+        total = sum((self.tails[name].strangeness(scores) for name, scores in raw.items()), np.zeros(len(view.value)))
+        return total / len(MEMBERS), raw[FOREST.name]
+
+    def state(self) -> dict[str, Any]:
+        """Arrays, numbers, texts and scikit-learn objects only: a stored model must not need our classes."""
+        return {
+            "format": FORMAT,
+            "columns": list(self.columns),
+            "step_s": self.step_s,
+            "value_scale": self.value_scale.state(),
+            "context_scale": self.context_scale.state(),
+            "members": self.members,
+            "tails": {name: tail.state() for name, tail in self.tails.items()},
+            "held_times": self.held_times,
+            "held_scores": self.held_scores,
+            "usual": self.usual,
+            "parameters": self.parameters,
+        }
+
+
+def restore(state: dict[str, Any]) -> Detector:
+    """A detector from its `state`; `ModelUntrusted` for one of another format."""
+    if state.get("format") != FORMAT:
+        raise ModelUntrusted(f"the model's format is {state.get('format')!r}, this program reads {FORMAT}: train anew")
+    return Detector(
+        columns=tuple(state["columns"]),
+        step_s=state["step_s"],
+        value_scale=Scale.restore(state["value_scale"]),
+        context_scale=Scale.restore(state["context_scale"]),
+        members=state["members"],
+        tails={name: Tail.restore(tail) for name, tail in state["tails"].items()},
+        held_times=state["held_times"],
+        held_scores=state["held_scores"],
+        usual=state["usual"],
+        parameters=state["parameters"],
+    )
+
+
+def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int = 0) -> Detector:
+    """Learn a server's normal behaviour from `frame` (`timestamp` and numbers); the same seed gives the same model.
+
+    Columns without a value in a tenth of the rows are left out. `NotEnoughData` below 24 hours of rows.
+    """
+    chosen = usable_columns(frame, columns)
+    ordered = frame.sort("timestamp")
+    step_s = features.median_step_s(ordered)
+    measured = ordered.filter(pl.any_horizontal(pl.col(chosen).is_not_null())).height * step_s
+    if measured < MIN_HISTORY_S * 0.98:
+        raise NotEnoughData(
+            f"{measured / features.HOUR_S:.1f} hours of samples, and 24 are needed to know a server's normal behaviour"
+        )
+    grid = features.to_grid(ordered, chosen, step_s)
+    rows = np.flatnonzero(features.warm(grid))
+    context = features.context(grid)
+    value_scale, context_scale = features.fit_scale(grid.values[rows]), features.fit_scale(context[rows])
+    view = View(value_scale.apply(grid.values), context_scale.apply(context), np.isnan(grid.values))
+    held = _cross_fit(view, rows, seed)
+    tails = {name: fit_tail(scores[rows]) for name, scores in held.items()}
+    mean = np.mean([tails[name].strangeness(scores) for name, scores in held.items()], axis=0)
+    times = features.epoch_seconds(ordered)
+    return Detector(
+        columns=chosen,
+        step_s=step_s,
+        value_scale=value_scale,
+        context_scale=context_scale,
+        members={member.name: member.fit(view, rows, seed) for member in MEMBERS},
+        tails=tails,
+        held_times=times,
+        held_scores=smooth(mean)[grid.slots].astype(np.float32),
+        usual=explain.usual(times, grid.values[grid.slots]),
+        parameters={
+            "members": [member.name for member in MEMBERS],
+            "folds": FOLDS,
+            "smoothing_span": SMOOTHING_SPAN,
+            "seed": seed,
+            "step_s": step_s,
+            "trees": 200,
+        },
+    )
+
+
+def usable_columns(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Those of `columns` (default: every numeric one) with a value in at least a tenth of the rows."""
+    found = features.numeric_columns(frame)
+    named = [name for name in (columns or found) if name in found]
+    chosen = tuple(name for name in named if frame[name].count() >= max(1, len(frame) // 10))
+    if not chosen:
+        raise NotEnoughData("no metric has values in this range") if named else InvalidInput("no numeric column")
+    return chosen
+
+
+def smooth(score: Floats) -> Floats:
+    """A light moving average over the rows before: one strange minute counts, two count more."""
+    series = pl.Series(score).fill_nan(None).ewm_mean(span=SMOOTHING_SPAN, adjust=True, ignore_nulls=False)
+    smoothed: Floats = series.fill_null(np.nan).to_numpy().astype(np.float64)
+    return np.where(np.isnan(score), np.nan, smoothed)
+
+
+def _cross_fit(view: View, rows: NDArray[np.int64], seed: int) -> dict[str, Floats]:
+    """Each member's scores of blocks of time by a fit on the other blocks; NaN outside `rows`."""
+    held = {member.name: np.full(len(view.value), np.nan) for member in MEMBERS}
+    blocks = np.array_split(rows, FOLDS)
+    for number, block in enumerate(blocks):
+        others = np.concatenate([other for position, other in enumerate(blocks) if position != number])
+        first, last = int(block[0]), int(block[-1]) + 1
+        around = View(view.value[first:last], view.context[first:last], view.missing[first:last])
+        for member in MEMBERS:
+            held[member.name][block] = member.score(member.fit(view, others, seed), around)[block - first]
+    return held
+
+
+def _view(grid: Grid, value_scale: Scale, context_scale: Scale) -> View:
+    return View(value_scale.apply(grid.values), context_scale.apply(features.context(grid)), np.isnan(grid.values))
+
+
+def _with_history(
+    frame: pl.DataFrame, history: pl.DataFrame | None, columns: Sequence[str]
+) -> tuple[pl.DataFrame, int]:
+    """Rows of history before the frame's first, then the frame; and how many of the former there are."""
+
+    def plain(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.select(
+            pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
+            *(
+                (pl.col(name) if name in rows.columns else pl.lit(None)).cast(pl.Float64).alias(name)
+                for name in columns
+            ),
+        )
+
+    if history is None or history.is_empty() or frame.is_empty():
+        return plain(frame), 0
+    earlier = history.filter(pl.col("timestamp") < frame["timestamp"][0]).sort("timestamp")
+    return pl.concat([plain(earlier), plain(frame)]), len(earlier)

@@ -1,0 +1,171 @@
+"""From a frame of metrics to what the detector sees: a regular grid, and each metric in its context.
+
+Everything here looks backwards only: the features of a row depend on that row and on earlier ones. Which members read
+which features belongs to `hps_platform.analysis.members`; where the metrics come from to `hps_platform.store.minutes`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hps_platform.errors import InvalidInput
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+DAY_S = 86_400.0
+HOUR_S = 3_600.0
+LONG_GAP_S = 2 * DAY_S
+CONTEXTS = ("value", "change", "hour", "spread", "yesterday")
+"""The five views of a metric, in the order of the feature matrix's blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Metrics on a regular time axis: `values[slots[i]]` is input row `i`; slots without a row are all NaN.
+
+    A silence of more than two days is closed to two days and the rest of a day, so that the time of day stays right
+    and a forgotten clock can't ask for gigabytes.
+    """
+
+    columns: tuple[str, ...]
+    step_s: float
+    values: Floats
+    slots: Whole
+    origin_s: float
+
+    @property
+    def day(self) -> int:
+        """Steps in a day, at least one."""
+        return max(1, round(DAY_S / self.step_s))
+
+    @property
+    def hour(self) -> int:
+        """Steps in an hour, at least two, so that an hour's average has something to average."""
+        return max(2, round(HOUR_S / self.step_s))
+
+
+def median_step_s(frame: pl.DataFrame) -> float:
+    """The usual distance of two rows in seconds, from the timestamps alone; 60 for fewer than two rows."""
+    seconds = np.diff(np.sort(epoch_seconds(frame)))
+    seconds = seconds[seconds > 0]
+    return float(np.median(seconds)) if seconds.size else 60.0
+
+
+def epoch_seconds(frame: pl.DataFrame) -> Floats:
+    """`timestamp` as seconds since 1970; `InvalidInput` when the column is missing, null or no time."""
+    if "timestamp" not in frame.columns:
+        raise InvalidInput("there is no column `timestamp`")
+    stamps = frame["timestamp"]
+    if not isinstance(stamps.dtype, pl.Datetime):
+        raise InvalidInput(f"`timestamp` holds {stamps.dtype}, not times")
+    if stamps.null_count():
+        raise InvalidInput("`timestamp` is empty in some rows")
+    return stamps.dt.epoch("us").to_numpy().astype(np.float64) / 1e6
+
+
+def numeric_columns(frame: pl.DataFrame) -> tuple[str, ...]:
+    """The columns a detector can read, in the frame's order: numbers and booleans, without `timestamp`."""
+    return tuple(
+        name
+        for name, dtype in frame.schema.items()
+        if name != "timestamp" and (dtype.is_numeric() or dtype == pl.Boolean)
+    )
+
+
+def to_grid(frame: pl.DataFrame, columns: Sequence[str], step_s: float) -> Grid:
+    """Lay the frame, sorted by `timestamp`, on a grid; a column it lacks is all NaN, as are infinities.
+
+    Two rows closer than a step get neighbouring slots, never the same one: no row's features then depend on a row
+    after it.
+    """
+    seconds = epoch_seconds(frame)
+    gaps = np.diff(seconds, prepend=seconds[:1])
+    if (gaps < 0).any():
+        raise InvalidInput("rows are not in the order of their timestamps")
+    gaps = np.where(gaps > LONG_GAP_S, LONG_GAP_S + np.mod(gaps, DAY_S), gaps)
+    order = np.arange(len(seconds), dtype=np.int64)
+    wanted = np.rint(np.cumsum(gaps) / step_s).astype(np.int64)
+    slots = np.maximum.accumulate(wanted - order) + order
+    values = np.full((int(slots[-1]) + 1 if len(slots) else 0, len(columns)), np.nan)
+    for position, name in enumerate(columns):
+        if name in frame.columns:
+            values[slots, position] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    values[~np.isfinite(values)] = np.nan
+    return Grid(tuple(columns), step_s, values, slots, float(seconds[0]) if len(seconds) else 0.0)
+
+
+def context(grid: Grid) -> Floats:
+    """Each metric as value, change, distance from the last hour, spread of the last hour, distance from yesterday.
+
+    Shape: slots x (5 * metrics), in blocks by `CONTEXTS`; NaN where a view has nothing to look at. "The last hour" is
+    an exponentially weighted mean of the slots before; "yesterday" a mean of half an hour around the same time of the
+    day before, in which the later half has also been over for a day.
+    """
+    half = max(1, grid.hour // 4)
+    frame = _frame(grid.values)
+    names = frame.columns
+    every = pl.col(names)
+    hour = frame.select(every.ewm_mean(span=grid.hour, adjust=True, ignore_nulls=False).forward_fill().shift(1))
+    spread = frame.select(every.ewm_std(span=grid.hour, adjust=True, ignore_nulls=False, min_samples=3).forward_fill())
+    smooth = frame.select(every.rolling_mean(2 * half + 1, min_samples=1, center=True).shift(grid.day))
+    value = grid.values
+    change = np.vstack([np.full((min(1, len(value)), value.shape[1]), np.nan), np.diff(value, axis=0)])
+    spread_values = np.where(np.isnan(value), np.nan, _array(spread))
+    return np.hstack([value, change, value - _array(hour), spread_values, value - _array(smooth)])
+
+
+def warm(grid: Grid) -> NDArray[np.bool_]:
+    """Which slots have enough of the hour before them to be judged; false just after a start and a long silence."""
+    present = (~np.isnan(grid.values).all(axis=1)).astype(np.float64)
+    needed = min(10, max(2, grid.hour // 2))
+    total = np.cumsum(present)
+    window = np.concatenate([np.zeros(grid.hour), total])[: len(total)]
+    enough: NDArray[np.bool_] = (total - window) > needed
+    return enough & (present > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Robust scale of each column; `apply` gives asinh((x - centre) / width), 0 for NaN, so that nothing explodes."""
+
+    centre: Floats
+    width: Floats
+
+    def apply(self, values: Floats) -> Floats:
+        scaled = np.arcsinh((values - self.centre) / self.width)
+        return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def state(self) -> dict[str, Any]:
+        return {"centre": self.centre, "width": self.width}
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> "Scale":
+        return cls(state["centre"], state["width"])
+
+
+def fit_scale(values: Floats, floor: float = 1e-3) -> Scale:
+    """Median, and the interquartile range or a tenth of the standard deviation, whichever is wider.
+
+    A column that never moved is as wide as a hundredth of its level and never narrower than `floor`: it stays
+    silent while it stays put, and speaks up when it moves.
+    """
+    seen = np.where(np.isnan(values).all(axis=0), 0.0, values)
+    low, centre, high = np.nanquantile(seen, (0.25, 0.5, 0.75), axis=0)
+    width = np.maximum(high - low, 0.1 * np.nanstd(seen, axis=0))
+    still = np.maximum(np.abs(centre) * 0.01, floor)
+    return Scale(centre, np.where(width > 1e-9 * np.maximum(1.0, np.abs(centre)), width, still))
+
+
+def _frame(values: Floats) -> pl.DataFrame:
+    """Polars columns `0`, `1`, ... with null for NaN."""
+    return pl.DataFrame(values, schema=[str(i) for i in range(values.shape[1])]).with_columns(pl.all().fill_nan(None))
+
+
+def _array(frame: pl.DataFrame) -> Floats:
+    array: Floats = frame.fill_null(np.nan).to_numpy().astype(np.float64)
+    return array

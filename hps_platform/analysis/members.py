@@ -1,0 +1,137 @@
+"""The members of the detector: four ways of being strange, each one pair of functions, fit and score.
+
+What a member learnt is a dictionary of arrays and scikit-learn objects, so that a stored model needs none of our
+classes. All read the same `View`; a higher score is stranger. Combining them belongs to
+`hps_platform.analysis.detector`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hps_platform.analysis.features import Floats
+
+State = dict[str, Any]
+LAGS = 5
+WINDOW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What members read: `value` (slots x metrics) and `context` (slots x 5 metrics), both scaled, 0 for missing;
+    `missing` says where `value` had nothing."""
+
+    value: Floats
+    context: Floats
+    missing: NDArray[np.bool_]
+
+    def windows(self) -> Floats:
+        """The last `WINDOW` rows of each slot side by side, newest first; before the start the first row is held."""
+        held = np.vstack([np.repeat(self.value[:1], WINDOW - 1, axis=0), self.value])
+        n = len(self.value)
+        return np.hstack([held[WINDOW - 1 - back : WINDOW - 1 - back + n] for back in range(WINDOW)])
+
+    def lags(self) -> Floats:
+        """The `LAGS` rows before each slot side by side, newest first."""
+        held = np.vstack([np.repeat(self.value[:1], LAGS, axis=0), self.value])
+        n = len(self.value)
+        return np.hstack([held[LAGS - back : LAGS - back + n] for back in range(1, LAGS + 1)])
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`fit(view, rows, seed)` learns from the chosen slots; `score(state, view)` judges every slot."""
+
+    name: str
+    fit: Callable[[View, NDArray[np.int64], int], State]
+    score: Callable[[State, View], Floats]
+
+
+def _fit_forest(view: View, rows: NDArray[np.int64], seed: int) -> State:
+    from sklearn.ensemble import IsolationForest
+
+    forest = IsolationForest(n_estimators=200, max_samples=min(512, len(rows)), random_state=seed, n_jobs=1)
+    return {"forest": forest.fit(view.context[rows])}
+
+
+def _score_forest(state: State, view: View) -> Floats:
+    scores: Floats = -state["forest"].score_samples(view.context)
+    return scores
+
+
+def _fit_covariance(view: View, rows: NDArray[np.int64], seed: int) -> State:
+    """Ledoit-Wolf shrinkage of the covariance of the values; the seed is not needed."""
+    from sklearn.covariance import ledoit_wolf
+
+    data = view.value[rows]
+    mean = data.mean(axis=0)
+    covariance, _ = ledoit_wolf(data - mean, assume_centered=True)
+    values, vectors = np.linalg.eigh(covariance)
+    floor = 1e-6 * max(float(values.max()), 1e-12)
+    return {"mean": mean, "whiten": vectors / np.sqrt(np.maximum(values, floor))}
+
+
+def _score_covariance(state: State, view: View) -> Floats:
+    distances: Floats = np.sqrt((((view.value - state["mean"]) @ state["whiten"]) ** 2).sum(axis=1))
+    return distances
+
+
+def _fit_windows(view: View, rows: NDArray[np.int64], seed: int) -> State:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it publishes no types
+
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 6_000)).astype(np.int64)]
+    data = view.windows()[some]
+    clusters = min(20, len(np.unique(data, axis=0)))
+    # One thread: sums in another order would give another model on another machine.
+    with threadpool_limits(limits=1):
+        found = KMeans(clusters, n_init=1, max_iter=50, random_state=seed).fit(data)
+    return {"centres": found.cluster_centers_.astype(np.float64)}
+
+
+def _score_windows(state: State, view: View) -> Floats:
+    centres = state["centres"]
+    windows = view.windows()
+    squares = (windows**2).sum(axis=1)[:, None] - 2 * windows @ centres.T + (centres**2).sum(axis=1)
+    distances: Floats = np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+    return distances
+
+
+def _fit_regression(view: View, rows: NDArray[np.int64], seed: int) -> State:
+    """Ridge regression of every metric on the last `LAGS` rows of all of them; the seed is not needed."""
+    inputs, target = view.lags()[rows], view.value[rows]
+    centre, mean = inputs.mean(axis=0), target.mean(axis=0)
+    moved = inputs - centre
+    gram = moved.T @ moved
+    gram[np.diag_indices_from(gram)] += 1e-2 * max(len(rows), 1)
+    weights = np.linalg.solve(gram, moved.T @ (target - mean))
+    residual = target - mean - moved @ weights
+    low, middle, high = np.quantile(residual, (0.25, 0.5, 0.75), axis=0)
+    width = np.maximum(np.maximum((high - low) / 1.349, 0.1 * residual.std(axis=0)), 1e-2)
+    return {"weights": weights, "bias": mean - centre @ weights + middle, "width": width}
+
+
+def expected(state: State, view: View) -> Floats:
+    """What the regression expects of each metric, on the scale of `view.value`."""
+    forecast: Floats = view.lags() @ state["weights"] + state["bias"]
+    return forecast
+
+
+def surprise(state: State, view: View) -> Floats:
+    """Distance from the expectation in robust standard deviations of it, signed; 0 where the metric is missing."""
+    return np.where(view.missing, 0.0, (view.value - expected(state, view)) / state["width"])
+
+
+def _score_regression(state: State, view: View) -> Floats:
+    sizes: Floats = np.sqrt((np.minimum(np.abs(surprise(state, view)), 50.0) ** 2).mean(axis=1))
+    return sizes
+
+
+FOREST = Member("forest", _fit_forest, _score_forest)
+COVARIANCE = Member("covariance", _fit_covariance, _score_covariance)
+WINDOWS = Member("windows", _fit_windows, _score_windows)
+REGRESSION = Member("regression", _fit_regression, _score_regression)
+MEMBERS = (FOREST, COVARIANCE, WINDOWS, REGRESSION)
