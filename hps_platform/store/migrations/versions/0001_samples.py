@@ -361,6 +361,7 @@ CREATE TABLE landing_leases (
     renewed_at timestamptz NOT NULL,
     ends_at timestamptz NOT NULL,
     backend_pid integer,
+    session_name text,
     successor_run_id text,
     successor_at timestamptz
 );
@@ -416,9 +417,9 @@ CREATE TABLE completeness (
     first_seq bigint NOT NULL,
     last_seq bigint NOT NULL,
     samples bigint NOT NULL,
+    rejected_samples bigint NOT NULL,
     landed_rows bigint NOT NULL,
     rejected_rows bigint NOT NULL,
-    duplicate_rows bigint NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (family, server_id, hour, session)
 );

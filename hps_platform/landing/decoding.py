@@ -1,0 +1,303 @@
+"""From messages to what one commit writes: rows per family, dead letters, completeness, and the offsets they span.
+
+Pure but for the clock it is handed. A message that does not decode is found by halving; everything else of its batch
+lands.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from hps_platform.errors import InvalidInput
+from hps_platform.metrics import FAMILIES, wire
+from hps_platform.metrics.family import Family, Kind
+from hps_platform.store.landing import FamilyRows, Position, Range, Rejected, family_rows, utc
+from hps_platform.stream import Record
+
+AHEAD = timedelta(hours=1)
+BEHIND = timedelta(days=400)
+"""Rows stamped further from now than this are a wrong clock's; they would make partitions of their own for years."""
+MAX_KEY_BYTES = 1024
+MAX_SESSION = 200
+MAX_REAL = 3e38
+"""Rollups are single precision."""
+
+_FAMILY_OF = {family.topic: family for family in FAMILIES.values()}
+_COUNTS = {
+    "family": pl.String(),
+    "server_id": pl.Int64(),
+    "hour": pl.Datetime("ms", "UTC"),
+    "session": pl.String(),
+    "first_seq": pl.Int64(),
+    "last_seq": pl.Int64(),
+    "samples": pl.Int64(),
+    "rejected_samples": pl.Int64(),
+    "landed_rows": pl.Int64(),
+    "rejected_rows": pl.Int64(),
+}
+
+
+@dataclass(slots=True)
+class Batch:
+    """One commit's worth. `moves` are the ledger's steps; `oldest_ms` is when its first message was produced."""
+
+    moves: dict[Position, Range]
+    messages: int = 0
+    rows: list[FamilyRows] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_COUNTS))
+    hours: set[tuple[str, datetime, int]] = field(default_factory=set)
+    by_day: dict[tuple[str, date], int] = field(default_factory=dict)
+    oldest_ms: int = 0
+    newest_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Decoded:
+    frame: pl.DataFrame  # the family's columns and `message`, the index into the records it was decoded from
+    bad: dict[int, tuple[str, int]]  # message -> reason, rows
+
+
+def _text(record: Record, name: str) -> str | None:
+    value = record.headers.get(name)
+    return value.decode("utf-8", "replace").replace("\x00", "") if value is not None else None
+
+
+def _number(text: str | None, bits: int = 63) -> int | None:
+    try:
+        number = int(text) if text else None
+    except ValueError:
+        return None
+    return number if number is not None and abs(number) < 1 << bits else None
+
+
+def _server_id(record: Record) -> int | None:
+    return _number((record.key or b"").decode("ascii", "replace"))
+
+
+def _reject(family: str, record: Record, reason: str, rows: int, timestamp: datetime | None = None) -> Rejected:
+    """`timestamp`: the sample's; without one, when it was produced."""
+    return Rejected(
+        family=family,
+        reason=reason[:2000].replace("\x00", ""),
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        rejected_rows=rows,
+        server_id=_server_id(record),
+        timestamp=timestamp or utc(record.timestamp_ms),
+        command=_text(record, "command"),
+        exit_code=_number(_text(record, "exit_code"), bits=31),
+        raw=_text(record, "raw"),
+        value=record.value,
+        parser=_text(record, "parser"),
+        outcome="rejected",
+        collector=_text(record, "collector"),
+        session=_text(record, "session"),
+        seq=_number(_text(record, "seq")),
+    )
+
+
+def _decode_halving(family: Family, values: Sequence[bytes], first: int) -> tuple[list[pl.DataFrame], dict[int, str]]:
+    """Frames of what decodes, and the reason for each message that doesn't; `message` counts from `first`."""
+    if not values:
+        return [], {}
+    try:
+        frame = wire.decode(family, values)
+    except InvalidInput as error:
+        if len(values) == 1:
+            return [], {first: str(error)}
+        middle = len(values) // 2
+        left, bad = _decode_halving(family, values[:middle], first)
+        right, more = _decode_halving(family, values[middle:], first + middle)
+        return left + right, bad | more
+    return [frame.with_columns(pl.col("message") + first)], {}
+
+
+def _implausible(family: Family, now: datetime) -> list[tuple[pl.Expr, str]]:
+    """What is no row of a table though it decodes, with the reason."""
+    found = [
+        (pl.col("timestamp") > now + AHEAD, "timestamp more than 1 h ahead of the platform's clock"),
+        (pl.col("timestamp") < now - BEHIND, "timestamp more than 400 d in the past"),
+    ]
+    for column in family.columns:
+        value = pl.col(column.name)
+        if column.kind is Kind.REAL:
+            found.append((~value.is_between(-MAX_REAL, MAX_REAL), f"{column.name} is no finite number"))
+        elif column.name == family.key and column.kind is Kind.TEXT:
+            found.append((value.str.len_bytes() > MAX_KEY_BYTES, f"{column.name} is longer than {MAX_KEY_BYTES} bytes"))
+    return found
+
+
+def _plausible(family: Family, frame: pl.DataFrame, now: datetime) -> _Decoded:
+    """Leaves out rows that the tables can't or shouldn't hold."""
+    bad: dict[int, tuple[str, int]] = {}
+    tests = [(condition.fill_null(value=False), reason) for condition, reason in _implausible(family, now)]
+    failed = frame.select(condition.any().alias(str(number)) for number, (condition, _) in enumerate(tests)).row(0)
+    for (condition, reason), any_wrong in zip(tests, failed, strict=True):
+        if not any_wrong:
+            continue
+        wrong = frame.select(condition).to_series()
+        for message, rows in frame.filter(wrong).group_by("message").len().iter_rows():
+            known = bad.get(message)
+            bad[message] = (known[0] if known else reason, rows + (known[1] if known else 0))
+        frame = frame.filter(~wrong)
+    texts = [column.name for column in family.columns if column.kind is Kind.TEXT]
+    with_nul = [name for name in texts if frame[name].str.contains("\x00", literal=True).any()]
+    if with_nul:
+        frame = frame.with_columns(pl.col(with_nul).str.replace_all("\x00", "", literal=True))
+    return _Decoded(frame, bad)
+
+
+def _decode_family(family: Family, records: Sequence[Record], now: datetime) -> tuple[pl.DataFrame, list[Rejected]]:
+    """Rows with provenance and `message`, and what was rejected."""
+    schema = family.schema.encode()
+    reasons: dict[int, str] = {}
+    for index, record in enumerate(records):
+        if not record.value.strip():
+            reasons[index] = "the message is empty"
+        elif record.headers.get("schema", schema) != schema:
+            reasons[index] = f"schema {_text(record, 'schema')} instead of {family.schema}"
+    good = [index for index in range(len(records)) if index not in reasons] if reasons else range(len(records))
+    frames, bad = _decode_halving(family, [records[index].value for index in good], 0)
+    frame = pl.concat(frames) if frames else pl.DataFrame(schema={**family.frame_schema, "message": pl.UInt32})
+    if reasons:
+        frame = frame.with_columns(message=pl.Series(list(good), dtype=pl.UInt32).gather(frame["message"]))
+    reasons |= {good[index]: reason for index, reason in bad.items()}
+    decoded = _plausible(family, frame, now)
+    rejected = [
+        _reject(family.name, records[index], reason, max(1, records[index].value.strip().count(b"\n") + 1))
+        for index, reason in reasons.items()
+    ]
+    for index, (reason, rows) in decoded.bad.items():
+        stamps = frame.filter(pl.col("message") == index)["timestamp"].dt.timestamp("ms")
+        rejected.append(_reject(family.name, records[index], reason, rows, utc(stamps[0])))
+    places = pl.DataFrame(
+        {
+            "kafka_partition": pl.Series([record.partition for record in records], dtype=pl.Int16),
+            "kafka_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
+        }
+    )
+    return pl.concat([decoded.frame, places[decoded.frame["message"]]], how="horizontal"), rejected
+
+
+def _dead_letter(record: Record) -> Rejected:
+    """A message of the dead-letter topic: the collector's own account of what it could not parse."""
+    try:
+        fields = wire.decode_dead_letter(record.value)
+    except InvalidInput as error:
+        return _reject("", record, str(error), 0)
+
+    def text(name: str) -> str | None:
+        value = fields.get(name)
+        return None if value is None else str(value).replace("\x00", "")
+
+    def whole(name: str) -> int | None:
+        value = fields.get(name)
+        return value if isinstance(value, int) and abs(value) < 2**63 else None
+
+    exit_code = whole("exit_code")
+    return Rejected(
+        family=text("family") or "",
+        reason=text("reason") or "",
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        rejected_rows=0,
+        server_id=whole("server_id"),
+        timestamp=utc(whole("timestamp_ms")),
+        command=text("command"),
+        exit_code=exit_code if exit_code is not None and abs(exit_code) < 2**31 else None,
+        raw=text("raw"),
+        parser=text("parser"),
+        outcome=text("outcome"),
+        collector=text("collector"),
+        session=text("session"),
+        seq=whole("seq"),
+    )
+
+
+def _sequenced(
+    family: str, records: Sequence[Record], frame: pl.DataFrame, rejected: Iterable[Rejected]
+) -> pl.DataFrame:
+    """Counts of a family's messages that carry a session and a number, per server, hour and session."""
+    lost = {(letter.partition, letter.offset): letter.rejected_rows for letter in rejected}
+    known = [
+        (index, server_id, record.timestamp_ms, session, seq, lost.get((record.partition, record.offset), 0))
+        for index, record in enumerate(records)
+        if (seq := _number(_text(record, "seq"))) is not None
+        and (session := _text(record, "session"))
+        and len(session) <= MAX_SESSION
+        and (server_id := _server_id(record)) is not None
+    ]
+    schema = {"message": pl.UInt32, "server_id": pl.Int64, "produced": pl.Datetime("ms", "UTC"), "session": pl.String}
+    messages = pl.DataFrame(known, schema={**schema, "seq": pl.Int64, "lost": pl.Int64}, orient="row")
+    rows = frame.group_by("message").agg(pl.col("timestamp").first(), pl.len().cast(pl.Int64).alias("rows"))
+    return messages.join(rows, on="message", how="left").select(
+        pl.lit(family).alias("family"),
+        "server_id",
+        pl.coalesce("timestamp", "produced").dt.truncate("1h").alias("hour"),
+        "session",
+        pl.col("seq").alias("first_seq"),
+        pl.col("seq").alias("last_seq"),
+        pl.col("rows").is_not_null().cast(pl.Int64).alias("samples"),
+        pl.col("rows").is_null().cast(pl.Int64).alias("rejected_samples"),
+        pl.col("rows").fill_null(0).alias("landed_rows"),
+        pl.col("lost").alias("rejected_rows"),
+    )
+
+
+def _completeness(landed: Iterable[pl.DataFrame], letters: Iterable[Rejected]) -> pl.DataFrame:
+    """Counts per family, server, hour and session; `letters` are those of the collector."""
+    numbered = [
+        (letter.family, letter.server_id, letter.timestamp, letter.session, letter.seq, letter.seq, 0, 1, 0, 0)
+        for letter in letters
+        if letter.family in FAMILIES
+        and letter.session
+        and len(letter.session) <= MAX_SESSION
+        and None not in (letter.server_id, letter.timestamp, letter.seq)
+    ]
+    unparsed = pl.DataFrame(numbered, schema=_COUNTS, orient="row").with_columns(pl.col("hour").dt.truncate("1h"))
+    return (
+        pl.concat([*landed, unparsed])
+        .group_by("family", "server_id", "hour", "session")
+        .agg(
+            pl.col("first_seq").min(),
+            pl.col("last_seq").max(),
+            pl.col("samples", "rejected_samples", "landed_rows", "rejected_rows").sum(),
+        )
+    )
+
+
+def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
+    """Everything that one commit of `records` writes; `moves` say which offsets they span."""
+    now = now or datetime.now(UTC)
+    batch = Batch(dict(moves), messages=len(records))
+    if records:
+        batch.oldest_ms = min(record.timestamp_ms for record in records)
+        batch.newest_ms = max(record.timestamp_ms for record in records)
+    by_topic: dict[str, list[Record]] = {}
+    for record in records:
+        by_topic.setdefault(record.topic, []).append(record)
+    sequenced: list[pl.DataFrame] = []
+    letters: list[Rejected] = []
+    for topic, own in sorted(by_topic.items()):
+        family = _FAMILY_OF.get(topic)
+        if family is None:
+            letters += [_dead_letter(record) for record in own]
+            continue
+        frame, rejected = _decode_family(family, own, now)
+        batch.rejected += rejected
+        sequenced.append(_sequenced(family.name, own, frame, rejected))
+        if frame.is_empty():
+            continue
+        batch.rows.append(family_rows(family, frame))
+        hours = frame.select(pl.col("timestamp").dt.truncate("1h"), "server_id").unique()
+        batch.hours |= {(family.name, hour, server_id) for hour, server_id in hours.iter_rows()}
+        days = frame.group_by(pl.col("timestamp").dt.date()).len()
+        batch.by_day |= {(family.name, day): count for day, count in days.iter_rows()}
+    batch.rejected += letters
+    batch.counts = _completeness(sequenced, letters)
+    return batch
