@@ -20,8 +20,8 @@ KEEP_RUN_EVENTS_DAYS = 7
 def day_partitions(platform: Platform) -> dg.MaterializeResult[None]:
     today = datetime.now(UTC).date()
     with platform.database.connection() as conn:
-        made = partitions.ensure_days(conn, today, today + timedelta(days=DAYS_AHEAD))
-    return dg.MaterializeResult(metadata={"made": made, "until": str(today + timedelta(days=DAYS_AHEAD))})
+        made = partitions.ensure_ahead(conn, today, DAYS_AHEAD)
+    return dg.MaterializeResult(metadata={"made": len(made), "until": str(today + timedelta(days=DAYS_AHEAD))})
 
 
 @dg.asset(
