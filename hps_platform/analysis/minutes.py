@@ -1,6 +1,6 @@
 """What the detector looks at, minute by minute, from a server's own samples.
 
-The same eight features that `hps_platform.store.minutes` reads from the rollups, for samples that are at hand as frames:
+The same eight features that `hps_platform.store.minutes` reads from the rollups, for samples at hand as frames:
 offline scoring of the simulated fleet, and the test that holds the two against each other.
 """
 

@@ -21,9 +21,7 @@ class Scoring(dg.Config):
     description="Scores of every minute, and which of them are anomalous; table anomaly_detection_results.",
     metadata={"table": "anomaly_detection_results"},
 )
-def anomalies(
-    context: dg.AssetExecutionContext, platform: Platform, config: Scoring
-) -> dg.MaterializeResult[None]:
+def anomalies(context: dg.AssetExecutionContext, platform: Platform, config: Scoring) -> dg.MaterializeResult[None]:
     report = detection.score_new(
         platform.database,
         platform.registry,

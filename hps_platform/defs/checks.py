@@ -11,7 +11,9 @@ from hps_platform.defs.samples import samples_key
 from hps_platform.metrics import FAMILIES
 
 _FRESH = [
-    dg.AssetCheckSpec("fresh", asset=samples_key(family), description="The newest row is no older than three intervals.")
+    dg.AssetCheckSpec(
+        "fresh", asset=samples_key(family), description="The newest row is no older than three intervals."
+    )
     for family in FAMILIES.values()
 ]
 _COMPLETE = [

@@ -21,9 +21,7 @@ class Training(dg.Config):
     kinds={"mlflow", "sklearn"},
     description="One Isolation Forest model a server, registered in MLflow as hps.<server id>.",
 )
-def champions(
-    context: dg.AssetExecutionContext, platform: Platform, config: Training
-) -> dg.MaterializeResult[None]:
+def champions(context: dg.AssetExecutionContext, platform: Platform, config: Training) -> dg.MaterializeResult[None]:
     report = detection.train_all(platform.database, platform.registry, only_due=config.only_due)
     for server, reason in report.failed.items():
         context.log.warning("server %s keeps its model: %s", server, reason)

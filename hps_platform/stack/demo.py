@@ -18,6 +18,7 @@ from hps_platform import stack, stream
 from hps_platform.errors import Conflict, StackError
 from hps_platform.settings import Settings
 from hps_platform.stack import progress, seeding
+from hps_platform.stack.files import write_json
 from hps_platform.stack.orchestrator import Orchestrator
 from hps_platform.stack.simulator.fleet import Host, fleet
 from hps_platform.store import landing as ledger
@@ -53,11 +54,7 @@ class State:
         return "scored" in self.done
 
     def save(self, data_dir: Path) -> None:
-        path = data_dir / DEMO
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".new")
-        beside.write_text(json.dumps(asdict(self), indent=1))
-        os.replace(beside, path)
+        write_json(data_dir / DEMO, asdict(self))
 
 
 def load(data_dir: Path) -> State | None:

@@ -21,6 +21,7 @@ from hps_platform.collector.selection import busiest
 from hps_platform.errors import KafkaUnavailable, StackError
 from hps_platform.metrics import FAMILIES, rates, wire
 from hps_platform.metrics.sample import STREAMED, Row, Sample
+from hps_platform.stack.files import write_json
 from hps_platform.stack.simulator import history
 from hps_platform.stack.simulator.fleet import Host
 from hps_platform.stream import Producer
@@ -61,7 +62,7 @@ def samples(task: HostDay, host: Host, family: str) -> Iterator[Sample]:
     ):
         parsed = dialects.parse(host.operating_system, command, text, streamed=planned.stream)
         if parsed.outcome is not dialects.Outcome.ROWS:
-            raise StackError(f"history of {task.host}: {command} at {timestamp} gave {parsed.outcome}: {parsed.message}")
+            raise StackError(f"{task.host} at {timestamp}: {command} gave {parsed.outcome}: {parsed.message}")
         rows = parsed.rows
         if family == "netstat":
             rows = rates.counter_rates(rows, before, interval_s)
@@ -115,7 +116,6 @@ class Ledger:
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / SEEDED
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._done: dict[str, int] = json.loads(self._path.read_text()) if self._path.exists() else {}
 
     def __contains__(self, task: HostDay) -> bool:
@@ -127,9 +127,7 @@ class Ledger:
 
     def add(self, task: HostDay, sent: int) -> None:
         self._done[task.label] = sent
-        beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps(self._done))
-        os.replace(beside, self._path)
+        write_json(self._path, self._done)
 
 
 def tasks(server_ids: Mapping[str, int], *, seed: int, epoch: datetime, days: float) -> list[HostDay]:
