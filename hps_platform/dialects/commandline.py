@@ -1,0 +1,116 @@
+"""What a command line runs: programs and their arguments, seen through pipes, wrappers and environment prefixes.
+
+Only as much of the shell's grammar as the commands of a collection plan use; nothing is ever executed here.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+from functools import lru_cache
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_REDIRECTION = re.compile(r"(?:(?<=\s)\d|&)?>{1,2}\s*(?:&\d|[^\s;|&\"']+)|<\s*[^\s;|&\"']+")
+_WRAPPERS = frozenset(
+    ("env", "sudo", "doas", "nice", "nohup", "time", "exec", "command", "timeout", "stdbuf", "ionice")
+)
+_SHELLS = frozenset(("sh", "bash", "ksh", "zsh", "csh", "tcsh", "dash"))
+_PRINTERS = frozenset(("cat", "head", "tail", "more", "grep", "egrep", "fgrep", "sed", "awk"))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program with its arguments. `name` lacks the path; of `cat FILE` it is the file, which is what is read."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def interval(self) -> float | None:
+        """The first bare number among the arguments: the interval of vmstat and its kin."""
+        for argument in self.arguments:
+            if _NUMBER.fullmatch(argument) is not None and float(argument) > 0:
+                return float(argument)
+        return None
+
+    def has(self, letter: str) -> bool:
+        """Whether a one-letter flag is given, alone or among others (`-xn`)."""
+        return any(
+            argument.startswith("-") and not argument.startswith("--") and letter in argument[1:]
+            for argument in self.arguments
+        )
+
+    def value(self, letter: str) -> str | None:
+        """What follows a one-letter flag, in the same word or in the next one."""
+        for index, argument in enumerate(self.arguments):
+            if argument.startswith("-") and not argument.startswith("--") and letter in argument[1:]:
+                inline = argument[1:].partition(letter)[2]
+                if inline:
+                    return inline
+                return self.arguments[index + 1] if index + 1 < len(self.arguments) else None
+        return None
+
+    def values(self, letter: str) -> list[str]:
+        """The same for a flag that may be given several times."""
+        return [
+            found
+            for index in range(len(self.arguments))
+            if (found := Program(self.name, self.arguments[index : index + 2]).value(letter)) is not None
+            and self.arguments[index].startswith("-")
+        ]
+
+
+def _words(command: str) -> list[str]:
+    line = _REDIRECTION.sub(" ", command).replace("\n", ";")
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="();|&")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        return list(lexer)
+    except ValueError:  # an unbalanced quote: the words are still there
+        return re.findall(r"[;|&]+|[^\s;|&]+", line)
+
+
+def _unwrap(words: list[str]) -> list[str]:
+    """Without assignments, wrappers and their options in front."""
+    while words:
+        if _ASSIGNMENT.fullmatch(words[0]):
+            words = words[1:]
+        elif words[0].rpartition("/")[2] in _WRAPPERS:
+            words = words[1:]
+            while words and (words[0].startswith("-") or re.fullmatch(r"\d+(?:\.\d+)?[smhd]?", words[0])):
+                words = words[1:]
+        else:
+            break
+    return words
+
+
+def _programs(words: list[str]) -> list[Program]:
+    words = _unwrap(words)
+    if not words:
+        return []
+    name = words[0].rpartition("/")[2]
+    arguments = tuple(words[1:])
+    if name in _SHELLS:
+        if "-c" in arguments[:-1]:
+            return list(programs(arguments[arguments.index("-c") + 1]))
+        return []
+    if name in _PRINTERS:
+        return [Program(argument) for argument in arguments if argument.startswith("/")]
+    return [Program(name, arguments)]
+
+
+@lru_cache(maxsize=4096)
+def programs(command: str) -> tuple[Program, ...]:
+    """The programs whose output the command line prints: the first of each pipe, in order."""
+    found: list[Program] = []
+    current: list[str] = []
+    piped = False
+    for word in [*_words(command), ";"]:
+        if word.strip("();|&"):
+            current.append(word)
+            continue
+        if not piped:
+            found += _programs(current)
+        current, piped = [], word in ("|", "|&")
+    return tuple(found)

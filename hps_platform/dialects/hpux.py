@@ -1,0 +1,110 @@
+"""HP-UX 10.20 and 11i."""
+
+import re
+from collections.abc import Mapping
+
+from hps_platform.dialects import interfaces, iostat, memory, mounts, processes, sampling, vmstat
+from hps_platform.dialects.commandline import Program
+from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
+
+PLAN = (
+    Plan("vmstat", "LC_ALL=C vmstat {interval}"),
+    Plan("iostat", "LC_ALL=C iostat {interval}"),
+    Plan("netstat", "LC_ALL=C netstat -in"),
+    # UNIX95, even empty, is what makes ps know -o.
+    Plan("process", "LC_ALL=C UNIX95= ps -eo pid,ppid,user,pcpu,vsz,etime,time,state,args"),
+    Plan("filesystem", "LC_ALL=C bdf"),
+    Plan("memory", "LC_ALL=C swapinfo -tam"),
+)
+
+_PAGE_KB = 4
+
+# vmstat 2
+#
+#          procs           memory                   page                              faults       cpu
+#     r     b     w      avm    free   re   at    pi   po    fr   de    sr     in     sy    cs  us sy id
+#     3     0     0   412004   88120   14    6     0    0     0    0     0    512   9120   801  11  4 85
+_VMSTAT = vmstat.Words(
+    columns={
+        **vmstat.COMMON,
+        "avm": ("avm", _PAGE_KB),
+        "free": ("fre", _PAGE_KB),
+        "pi": ("pi", _PAGE_KB),
+        "po": ("po", _PAGE_KB),
+        "fr": ("fr", 1),
+        "sr": ("sr", 1),
+    },
+    required=frozenset(("r", "b", "w", "avm", "free", "at", "pi", "po", "de", "sr", "in", "sy", "cs", "us", "id")),
+)
+
+# iostat 2: bps is KiB/s of both directions; sps are seeks, msps is a constant
+#
+#   device    bps     sps    msps
+#
+#   c1t2d0     48     9.5     1.0
+#   c2t0d0      0     0.0     1.0
+_DISKS: Mapping[str, tuple[str, float]] = {"bps": ("kb_s", 1)}
+
+
+def _disks(line: str) -> sampling.Table | None:
+    names = line.split()
+    if names != ["device", "bps", "sps", "msps"]:
+        return None
+    return iostat.DiskTable(iostat.parts_of(names, _DISKS), len(names), 0)
+
+
+# netstat -in
+#
+# Name      Mtu  Network         Address         Ipkts   Ierrs Opkts   Oerrs Coll
+# lan0      1500 10.7.2.0        10.7.2.15       8120331 0     6021147 0     0
+# lan0:1    1500 10.7.2.0        10.7.2.16       51022   0     0       0     0
+# lo0       4136 127.0.0.0       127.0.0.1       70011   0     70011   0     0
+
+# swapinfo -tam (Kb without -m)
+#
+#              Mb      Mb      Mb   PCT  START/      Mb
+# TYPE      AVAIL    USED    FREE  USED   LIMIT RESERVE  PRI  NAME
+# dev        8192       0    8192    0%       0       -    1  /dev/vg00/lvol2
+# reserve       -    2048   -2048
+# memory     7811    4100    3711   52%
+# total     16003    6148    9855   38%       -       0    -
+_UNITS = {"Kb": 1, "Mb": 1024, "Gb": 1024**2}
+_UNIT_LINE = re.compile(r"\s*(Kb|Mb|Gb)\s+\1\s+\1\s+PCT\b.*")
+_AREA = re.compile(r"(dev|localfs|network|fs|total)\s+(\d+)\s+(\d+)\s+(-?\d+)\s+(\d+)%.*", re.ASCII)
+
+
+def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
+    unit = 0
+    recognised = False
+    areas: list[tuple[int, int]] = []
+    row = None
+    for line in text.split("\n"):
+        if match := _UNIT_LINE.fullmatch(line):
+            unit = _UNITS[match[1]]
+        elif unit and line.split()[:4] == ["TYPE", "AVAIL", "USED", "FREE"]:
+            recognised = True
+        elif recognised and (match := _AREA.match(line)):
+            available, used = int(match[2]) * unit, int(match[3]) * unit
+            if match[1] == "total":
+                row = memory.row(paging_total_kb=available, paging_used_kb=used, paging_used_pct=int(match[5]))
+            else:
+                areas.append((available, used))
+    if row is None and areas:
+        row = memory.row(paging_total_kb=sum(area[0] for area in areas), paging_used_kb=sum(area[1] for area in areas))
+    return Reading([] if row is None else [row], recognised=recognised)
+
+
+DIALECT = Dialect(
+    name="hpux",
+    version=1,
+    plan=PLAN,
+    readers={
+        "vmstat": vmstat.reader(_VMSTAT, unlike=frozenset("szfd")),
+        "iostat": iostat.reader(_disks, "msps"),
+        "netstat": interfaces.reader(),
+        "ps": processes.reader(),
+        "df": mounts.reader(),
+        "bdf": mounts.reader(),
+        "swapinfo": Reader("memory", _memory),
+    },
+)

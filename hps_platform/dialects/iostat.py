@@ -1,0 +1,175 @@
+"""Rows of iostat: cells under header words, and the family's columns worked out of them.
+
+Dialects say which word is which part; how parts make up a column (reads + writes, averages weighted by their rates) is
+the same everywhere and stands in `finish`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from hps_platform.dialects import sampling
+from hps_platform.dialects.commandline import Program
+from hps_platform.dialects.dialect import Reader, Reading
+from hps_platform.dialects.text import LARGEST_RATE, LARGEST_SIZE, NULLS, Number, number, scaled
+from hps_platform.metrics.iostat import FAMILY
+from hps_platform.metrics.sample import Row
+
+_EMPTY: Row = {column.name: None for column in FAMILY.columns}
+
+# Parts beside the family's own columns: what layouts print that `finish` adds up or averages.
+READS, WRITES = "reads_s", "writes_s"
+READ_MS, WRITE_MS = "read_ms", "write_ms"
+WAITING, ACTIVE = "waiting", "active"
+
+_SIZES = frozenset(("kb_read", "kb_wrtn"))
+_BUSY_LIMIT = 101.0
+
+Part = tuple[int, str, float]
+Convert = Callable[[str], Number | None]
+
+
+class DiskTable:
+    """One header of iostat understood: `sampling.Table`. All cells but `disk` and `words` must be numbers or nulls."""
+
+    __slots__ = ("_convert", "_count", "_disk", "_parts", "_plain", "_words")
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        count: int,
+        disk: int,
+        *,
+        words: frozenset[int] = frozenset(),
+        convert: Convert | None = None,
+    ) -> None:
+        self._parts = tuple(parts)
+        self._count = count
+        self._disk = disk if disk >= 0 else count + disk
+        self._words = words | {self._disk}
+        self._plain = convert is None
+        self._convert = convert or number
+
+    def counts(self, line: str) -> bool:
+        words = line.split()
+        if len(words) != self._count:
+            return False
+        cell = words[1 if self._disk == 0 else 0]
+        return cell[0].isdigit() or cell.lower() in NULLS
+
+    def cells(self, line: str) -> Row | None:
+        words = line.split()
+        if len(words) != self._count:
+            return None
+        convert = self._convert
+        numbers: list[Number | None] = []
+        try:
+            for index, word in enumerate(words):
+                if index in self._words:
+                    numbers.append(None)
+                elif self._plain and "." in word and "," not in word:
+                    numbers.append(float(word) if word[0].isdigit() and word[-1].isdigit() else convert(word))
+                else:
+                    numbers.append(convert(word))
+        except ValueError:
+            return None
+        row: Row = {"disk": words[self._disk]}
+        for index, name, factor in self._parts:
+            value = numbers[index]
+            row[name] = value if value is None or factor == 1 else scaled(value, factor)
+        return row
+
+
+def _plausible(name: str, value: Number | None) -> Number | None:
+    if value is None or value < 0:
+        return None
+    if name == "busy_pct":
+        return value if value <= _BUSY_LIMIT else None
+    return value if value <= (LARGEST_SIZE if name in _SIZES else LARGEST_RATE) else None
+
+
+def _sum(row: Row, first: str, second: str) -> Number | None:
+    one: Number | None = row.get(first)
+    two: Number | None = row.get(second)
+    if one is None or two is None:
+        return None
+    return round(one + two, 4)
+
+
+def _service(row: Row) -> Number | None:
+    """Mean time of reads and writes together, weighted by their rates; 0 without transfers."""
+    reads: Number | None = row.get(READS)
+    writes: Number | None = row.get(WRITES)
+    if reads is None or writes is None:
+        return None
+    if reads + writes == 0:
+        return 0.0
+    read_ms: Number | None = row.get(READ_MS)
+    write_ms: Number | None = row.get(WRITE_MS)
+    if (read_ms is None and reads) or (write_ms is None and writes):
+        return None
+    return round((reads * (read_ms or 0) + writes * (write_ms or 0)) / (reads + writes), 4)
+
+
+def finish(cells: Row) -> Row:
+    """The family's row out of a disk's cells."""
+    row = _EMPTY.copy()
+    for name, value in cells.items():
+        if name == "disk":
+            row[name] = value
+        else:
+            cells[name] = value = _plausible(name, value)
+            if name in row:
+                row[name] = value
+    if READS in cells and "tps" not in cells:
+        row["tps"] = _sum(cells, READS, WRITES)
+    if "kb_s" not in cells and "kb_read_s" in cells:
+        row["kb_s"] = _sum(cells, "kb_read_s", "kb_wrtn_s")
+    if READ_MS in cells and "service_time_ms" not in cells:
+        row["service_time_ms"] = _service(cells)
+    if WAITING in cells:
+        row["queue_length"] = _sum(cells, WAITING, ACTIVE)
+    return row
+
+
+def parts_of(names: Sequence[str], words: Mapping[str, tuple[str, float]]) -> list[Part]:
+    """Where the parts stand in a header; of a word that comes twice the first counts."""
+    parts: list[Part] = []
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        if name in words and name not in taken:
+            taken.add(name)
+            parts.append((index, *words[name]))
+    return parts
+
+
+def reader(
+    header: Callable[[str], sampling.Table | None],
+    sign: str,
+    *,
+    headerless: bool = False,
+    no_boot_report: str = "",
+) -> Reader:
+    """Reads iostat under headers that `header` understands; `sign` is something that every one of them contains."""
+    cached = lru_cache(maxsize=512)(header)
+
+    def quick(line: str) -> sampling.Table | None:
+        return cached(line) if sign in line else None
+
+    layouts = sampling.Layouts(quick, finish, key="disk", headerless=headerless)
+
+    def first_since_boot(program: Program) -> bool:
+        return not (no_boot_report and program.has(no_boot_report))
+
+    def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
+        return sampling.read(
+            layouts,
+            text,
+            streamed=streamed,
+            interval=programs[0].interval is not None,
+            since_boot_first=first_since_boot(programs[0]),
+        )
+
+    def split(program: Program) -> sampling.TableSplitter:
+        return sampling.split(program, layouts, since_boot_first=first_since_boot(program))
+
+    return Reader("iostat", read, split)

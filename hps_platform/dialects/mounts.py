@@ -1,0 +1,193 @@
+"""Rows of df and bdf: the block size is in the header, device and mount point may hold blanks, long rows wrap.
+
+A row is matched from its numbers: what stands before them is the device, what stands behind is the mount point.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hps_platform.dialects.commandline import Program
+from hps_platform.dialects.dialect import Reader, Reading
+from hps_platform.dialects.text import LARGEST_SIZE, Number, is_message, number, scaled, suffixed, within
+from hps_platform.metrics.filesystem import FAMILY
+from hps_platform.metrics.sample import Row
+
+_EMPTY: Row = {column.name: None for column in FAMILY.columns}
+
+_WORDS: Mapping[str, str] = {
+    "used": "used",
+    "available": "avail",
+    "avail": "avail",
+    "free": "free",
+    "capacity": "used_pct",
+    "use%": "used_pct",
+    "%used": "used_pct",
+    "inodes": "inodes",
+    "iused": "iused",
+    "ifree": "ifree",
+    "%iused": "iused_pct",
+    "iuse%": "iused_pct",
+    "type": "type",
+}
+_BLOCKS = re.compile(r"(\d+)([KMGTP]?)(B?)-blocks", re.IGNORECASE | re.ASCII)
+_WIDE_BLOCKS = re.compile(r"\b([MG]B) (blocks)\b")
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
+_DECIMAL_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}
+_HUMAN = 0.0
+
+_SIZE_CELL = r"-?\d+(?:[.,]\d+)?[KMGTPE]?i?B?|-"
+_COUNT_CELL = r"\d+(?:[.,]\d+)?[KMGT]?|-"
+_PCT_CELL = r"\d+(?:[.,]\d+)?%?|-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Mounts:
+    """One header understood: its columns, KiB a block (0: every cell has its own unit), and how a row looks."""
+
+    columns: tuple[str, ...]
+    kib: float
+    whole: re.Pattern[str]  # device, numbers, mount point
+    continued: re.Pattern[str]  # the second line of a wrapped row
+
+
+def _block(word: str) -> float | None:
+    """KiB a block by the header's word for sizes: `1024-blocks`, `2MB-blocks`, `kbytes`, `Size` (cells with units)."""
+    if word == "kbytes":
+        return 1.0
+    if word in ("Size", "size"):
+        return _HUMAN
+    if word in ("GB-blocks", "MB-blocks"):  # AIX's two words, joined
+        return _UNITS[word[0]] / 1024
+    found = _BLOCKS.fullmatch(word)
+    if found is None:
+        return None
+    units = _DECIMAL_UNITS if found[3] else _UNITS
+    return int(found[1]) * units[found[2].upper()] / 1024
+
+
+@lru_cache(maxsize=256)
+def _header(line: str) -> _Mounts | None:
+    """A header line: `Filesystem`, words that are all known, `Mounted on`."""
+    words = _WIDE_BLOCKS.sub(r"\1-\2", line).split()
+    if len(words) < 4 or words[0] != "Filesystem" or words[-2:] != ["Mounted", "on"]:
+        return None
+    columns: list[str] = []
+    kib: float | None = None
+    for word in words[1:-2]:
+        block = _block(word)
+        if block is not None and kib is None:
+            kib = block
+            columns.append("size")
+        elif word.lower() in _WORDS:
+            columns.append(_WORDS[word.lower()])
+        else:
+            return None
+    if kib is None and not {"inodes", "iused"} & set(columns):
+        return None
+    cells = r"\s+".join(f"({_pattern(column)})" for column in columns)
+    return _Mounts(
+        tuple(columns),
+        1.0 if kib is None else kib,
+        re.compile(rf"\s*(\S.*?)\s+{cells}\s+(/.*?)\s*", re.ASCII),
+        re.compile(rf"\s+{cells}\s+(/.*?)\s*", re.ASCII),
+    )
+
+
+def _pattern(column: str) -> str:
+    if column == "type":
+        return r"[A-Za-z]\S*|-"
+    if column.endswith("_pct"):
+        return _PCT_CELL
+    return _SIZE_CELL if column in ("size", "used", "avail", "free") else _COUNT_CELL
+
+
+def _percentage(cell: str) -> Number | None:
+    """A percentage; one without its sign was cut."""
+    return within(number(cell[:-1]), 0, 10_000) if cell.endswith("%") else None
+
+
+def _size(cell: str, kib: float) -> Number | None:
+    """In KiB. A unit beside the number is the cell's own, as with `-h`; the header's block then says nothing more."""
+    if cell == "-":
+        return None
+    if cell[-1].isalpha() or not kib:
+        value = suffixed(cell)
+        return None if value is None else scaled(value, 1 / 1024)
+    return scaled(number(cell), kib)
+
+
+def _row(mounts: _Mounts, device: str, cells: Sequence[str], mount: str) -> Row | None:
+    """The family's row; `None` for what has no size: `/proc` and its kin."""
+    row = _EMPTY.copy()
+    row["mount"], row["device"] = mount, device
+    ifree: Number | None = None
+    free = False
+    for column, cell in zip(mounts.columns, cells, strict=True):
+        if column.endswith("_pct"):
+            row[column] = _percentage(cell)
+        elif column in ("size", "used", "avail", "free"):
+            value = _size(cell, mounts.kib)
+            free = free or column == "free"
+            row["avail_kb" if column == "free" else f"{column}_kb"] = within(value, -LARGEST_SIZE, LARGEST_SIZE)
+        elif column == "ifree":
+            ifree = suffixed(cell)
+        elif column != "type":
+            row[column] = suffixed(cell)
+    if free and "used" not in mounts.columns and row["size_kb"] is not None and row["avail_kb"] is not None:
+        row["used_kb"] = scaled(round(row["size_kb"] - row["avail_kb"], 3), 1)
+    if row["inodes"] is None and ifree is not None and row["iused"] is not None:
+        row["inodes"] = row["iused"] + ifree
+    extent = row["size_kb"] if "size" in mounts.columns else row["inodes"]
+    if "size" not in mounts.columns and extent is None:
+        extent = row["iused"]
+    return row if extent else None
+
+
+def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
+    reading = Reading()
+    rows: dict[str, Row] = {}
+    mounts: _Mounts | None = None
+    tables: set[str] = set()  # mount points of the table under way
+    device = ""
+    for line in text.split("\n"):
+        if "Mounted on" in line:
+            found = _header(line.strip())
+            if found is not None:
+                mounts, device, tables = found, "", set()
+                reading.recognised = True
+                continue
+        if mounts is None or not line or line.isspace():
+            continue
+        match = mounts.whole.fullmatch(line)
+        if match is not None and not is_message(line):
+            device, (name, *cells, mount) = "", match.groups()
+        else:
+            match = mounts.continued.fullmatch(line) if device else None
+            if match is None:
+                device = "" if is_message(line) and line[0] != "/" else line.strip()
+                continue
+            name, (*cells, mount) = device, match.groups()
+            device = ""
+        row = _row(mounts, name, cells, mount)
+        if row is None:
+            continue
+        if mount in tables:
+            reading.duplicates += 1
+        tables.add(mount)
+        rows[mount] = _merged(rows.pop(mount, None), row)
+    reading.rows = list(rows.values())
+    return reading
+
+
+def _merged(before: Row | None, row: Row) -> Row:
+    """A second table (`df -k; df -i`) adds what the first one lacks; of what both print the last counts."""
+    if before is None:
+        return row
+    return {name: before[name] if value is None else value for name, value in row.items()}
+
+
+def reader() -> Reader:
+    """Reads df and bdf."""
+    return Reader("filesystem", _read)

@@ -1,0 +1,244 @@
+"""Commands that report again and again: vmstat and iostat. Reports found by their headers, whole or out of a stream.
+
+A `Table` is what one header line promises: which cell is which column. What headers there are is each dialect's own
+knowledge; here stands what is common: repeated and changing headers, the since-boot first report, cut rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from hps_platform.dialects.commandline import Program
+from hps_platform.dialects.dialect import Reading
+from hps_platform.dialects.text import clean, failure, looks_tabular
+from hps_platform.metrics.sample import Row
+
+
+class Table(Protocol):
+    """One header line understood."""
+
+    def cells(self, line: str) -> Row | None:
+        """The row a line holds, or `None` when it is no complete row of this table."""
+
+    def counts(self, line: str) -> bool:
+        """A cheap look: whether the line has as many cells as a row, and numbers where numbers belong."""
+
+
+Header = Callable[[str], Table | None]
+"""Understands a header line, or returns `None`; must be quick for lines that are no header."""
+
+Finish = Callable[[Row], Row]
+"""Turns the cells of one key (of one or several tables of a report) into the family's row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layouts:
+    """How one program's reports look.
+
+    `key`: the column that tells rows of a report apart; `None` where each row is a report. `headerless`: later reports
+    may come without a header; one starts where the first row's key comes again.
+    """
+
+    header: Header
+    finish: Finish
+    key: str | None = None
+    headerless: bool = False
+
+
+class _Reports:
+    """Gathers rows into reports."""
+
+    def __init__(self, layouts: Layouts) -> None:
+        self._layouts = layouts
+        self.reports: list[dict[str, Row] | Row] = []
+        self.duplicates: list[int] = []
+        self._open: dict[str, Row] | None = None
+        self._headers: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
+        self._first = ""
+        self._header = ""
+
+    def header(self, line: str) -> None:
+        if self._layouts.key is None:
+            return
+        line = line.strip()
+        if self._open is None or line in self._headers:
+            self._start()
+        self._header = line
+        self._headers.add(line)
+
+    def _start(self) -> dict[str, Row]:
+        report: dict[str, Row] = {}
+        self._open = report
+        self.reports.append(report)
+        self.duplicates.append(0)
+        self._headers = set()
+        self._seen = set()
+        self._first = ""
+        return report
+
+    def row(self, cells: Row) -> None:
+        key_column = self._layouts.key
+        if key_column is None:
+            self.reports.append(cells)
+            self.duplicates.append(0)
+            return
+        key = cells[key_column]
+        report = self._open
+        if report is None or (self._layouts.headerless and key == self._first):
+            headers = self._headers
+            report = self._start()
+            self._headers = headers
+        self._first = self._first or key
+        if (self._header, key) in self._seen:
+            self.duplicates[-1] += 1
+        self._seen.add((self._header, key))
+        before = report.get(key)
+        report[key] = cells if before is None else {**before, **cells}
+
+
+def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_boot_first: bool = True) -> Reading:
+    """All samples of an output.
+
+    The first report of a run with an interval describes the time since boot and is left out (`since_boot_first` is
+    false where an option suppresses it, as does `streamed`); without an interval the only report is kept and marked.
+    """
+    reports = _Reports(layouts)
+    table: Table | None = None
+    recognised = False
+    for line in text.split("\n"):
+        if table is not None:
+            cells = table.cells(line)
+            if cells is not None:
+                reports.row(cells)
+                continue
+        found = layouts.header(line)
+        if found is not None:
+            table = found
+            recognised = True
+            reports.header(line)
+    marked = False
+    first = 0
+    if not streamed and since_boot_first and reports.reports:
+        if interval or len(reports.reports) > 1:
+            first = 1
+        else:
+            marked = True
+    reading = Reading(recognised=recognised, duplicates=sum(reports.duplicates[first:]))
+    finish = layouts.finish
+    if layouts.key is None:
+        reading.rows = [finish(cells) for cells in reports.reports[first:]]
+    else:
+        reading.rows = [finish(cells) for report in reports.reports[first:] for cells in report.values()]
+    if marked:
+        for row in reading.rows:
+            row["since_boot"] = True
+    return reading
+
+
+_LINES_KEPT = 2000
+
+
+class TableSplitter:
+    """Cuts a stream into reports, each with the header that explains it.
+
+    Text before the first header is kept back until it turns out to be data of an unknown layout or an error message:
+    then it is handed out as it stands, for `parse` to refuse.
+    """
+
+    def __init__(self, layouts: Layouts, *, since_boot_first: bool = True) -> None:
+        self._layouts = layouts
+        self._tail = ""
+        self._before: list[str] = []
+        self._table: Table | None = None
+        self._header = ""
+        self._headers: set[str] = set()  # of the report under way
+        self._rows: list[str] = []
+        self._first_key = ""
+        self._boot = since_boot_first
+
+    def feed(self, text: str) -> list[str]:
+        if "\n" not in text:
+            self._tail += text
+            return []
+        complete, _, rest = (self._tail + text).rpartition("\n")
+        self._tail = rest
+        out: list[str] = []
+        by_row = self._layouts.key is None
+        for line in clean(complete).split("\n"):
+            if self._table is not None and self._table.counts(line):
+                if by_row:
+                    self._row(line, out)
+                else:
+                    self._keyed_row(line, out)
+            elif line and not line.isspace():
+                self._other(line, out)
+        return out
+
+    def _row(self, line: str, out: list[str]) -> None:
+        if self._boot:
+            self._boot = False
+        else:
+            out.append(f"{self._header}\n{line}\n")
+
+    def _keyed_row(self, line: str, out: list[str]) -> None:
+        if self._layouts.headerless:
+            key = line.split(None, 1)[0]
+            if key == self._first_key:
+                self._close(out)
+            self._first_key = self._first_key or key
+        if not self._rows:
+            self._rows.append(self._header)
+        self._rows.append(line)
+
+    def _other(self, line: str, out: list[str]) -> None:
+        stripped = line.strip()
+        table = self._table if self._table is not None and line == self._header else self._layouts.header(line)
+        if table is None:
+            self._stray(line, out)
+            return
+        self._before.clear()
+        if self._layouts.key is not None:
+            if stripped in self._headers:
+                self._close(out)
+                self._headers.clear()
+            elif self._rows:
+                self._rows.append(line)  # one report may have several tables
+            self._headers.add(stripped)
+        self._first_key = ""
+        self._table = table
+        self._header = line
+
+    def _stray(self, line: str, out: list[str]) -> None:
+        if self._table is None:
+            if len(self._before) < _LINES_KEPT:
+                self._before.append(line)
+        elif self._layouts.key is None and looks_tabular(line):
+            # A complete line of numbers that its header does not explain: for `parse` to say so.
+            out.append(f"{self._header}\n{line}\n")
+
+    def _close(self, out: list[str]) -> None:
+        """Ends the report under way."""
+        if self._boot:
+            self._boot = False
+        elif self._rows:
+            out.append("\n".join((*self._rows, "")))
+        self._rows = []
+
+    def flush(self) -> list[str]:
+        out: list[str] = []
+        if self._rows and self._boot:
+            self._rows = []  # still the report since boot, which ends at the next header
+        elif self._rows:
+            self._close(out)
+        elif self._table is None and self._before:
+            text = "\n".join((*self._before, ""))
+            if looks_tabular(text) or failure(text) is not None:
+                self._before.clear()
+                out.append(text)
+        return out
+
+
+def split(program: Program, layouts: Layouts, *, since_boot_first: bool = True) -> TableSplitter:
+    """A splitter for the program; without an interval it prints one report, which nothing leaves out."""
+    return TableSplitter(layouts, since_boot_first=since_boot_first and program.interval is not None)

@@ -1,0 +1,206 @@
+"""Text as Unix commands print it: cleaning, numbers, times, cells under headers, and messages of failed commands.
+
+Knows no family and no operating system. What a table of a family looks like belongs to the modules beside this one.
+"""
+
+import re
+from collections.abc import Sequence
+
+Number = int | float
+
+# Escape sequences as terminals get them: CSI (colours, erase), OSC (window titles), and two-character ones.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()*+][0-9A-Za-z]|[@-Z\\-_=>c]|$)")
+_CONTROLS = {"\r": None, "\x00": None, "\x07": None, "\x08": None, "\x1b": None}
+_CONTROL_TABLE = str.maketrans({**_CONTROLS, "\x0b": "\n", "\x0c": "\n"})
+_NEEDS_CLEANING = re.compile(r"[\x00\x07\x08\x0b\x0c\r\x1b]")
+
+
+def clean(text: str) -> str:
+    """`text` without escape sequences, carriage returns, NULs and bells; lines end in a newline only."""
+    if _NEEDS_CLEANING.search(text) is None:
+        return text
+    return _ESCAPES.sub("", text).translate(_CONTROL_TABLE)
+
+
+NULLS = frozenset(("-", "--", "---", "***", "nan", "-nan", "inf", "-inf", "nanq", "nans", "n/a", "xx", "none"))
+"""Cells (in lower case) that commands print for "no value"."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)", re.ASCII)
+NUMERIC_LINE = re.compile(r"[\d\s.:\-]*", re.ASCII)
+"""A line of plain numbers and times: `int`, `float` and `split` read it without looking at each cell first."""
+
+# Beyond these no gauge or counter of a real machine goes: what is larger is a wrapped or uninitialised variable.
+LARGEST_RATE = 2**31 - 1
+LARGEST_SIZE = 10**15
+LARGEST_COUNTER = 2**63 - 1
+
+
+def number(cell: str) -> Number | None:
+    """The number a cell holds, a decimal comma read as a point; `None` for a null. Raises `ValueError` for text."""
+    if _NUMBER.fullmatch(cell) is not None:
+        if "," in cell:
+            cell = cell.replace(",", ".")
+        return float(cell) if "." in cell else int(cell)
+    if cell.lower() in NULLS:
+        return None
+    raise ValueError(cell)
+
+
+def is_number(cell: str) -> bool:
+    """Whether `number` would read the cell: a number or a null."""
+    return _NUMBER.fullmatch(cell) is not None or cell.lower() in NULLS
+
+
+def within(value: Number | None, low: float, high: float) -> Number | None:
+    """`value`, or `None` where it is not plausible."""
+    return value if value is not None and low <= value <= high else None
+
+
+def counter(cell: str) -> int | None:
+    """A cumulative counter; `None` for a null, for text, and for what no 64-bit counter reaches in real life."""
+    if cell.isascii() and cell.isdigit():
+        value = int(cell)
+        return value if value <= LARGEST_COUNTER else None
+    return None
+
+
+def scaled(value: Number | None, factor: float) -> Number | None:
+    """`value` x `factor`, an integer where the product is one."""
+    if value is None:
+        return None
+    product = value * factor
+    return int(product) if product == int(product) and abs(product) < LARGEST_SIZE else product
+
+
+_SUFFIXED = re.compile(r"([+-]?\d+(?:[.,]\d*)?)([KMGTPE]?)(i?)(B?)", re.ASCII | re.IGNORECASE)
+_POWERS = {letter: power for power, letter in enumerate("KMGTPE", start=1)}
+
+
+def suffixed(cell: str, base: int = 1024) -> Number | None:
+    """A number with a unit suffix, such as `1.5K` or `12Gi`, in plain units; `base` is what K stands for.
+
+    `i` always means powers of 1024. `None` for a null. Raises `ValueError` for text.
+    """
+    found = _SUFFIXED.fullmatch(cell)
+    if found is None:
+        if cell.lower() in NULLS:
+            return None
+        raise ValueError(cell)
+    value = number(found[1])
+    if value is None or not found[2]:
+        return value
+    return value * float((1024 if found[3] else base) ** _POWERS[found[2].upper()])
+
+
+def seconds(cell: str) -> Number | None:
+    """`[[dd-]hh:]mm:ss[.cc]` in seconds, a bare number as it stands; `None` for a null.
+
+    Raises `ValueError` for anything else.
+    """
+    days, dash, clock = cell.rpartition("-")
+    if dash and not (days.isascii() and days.isdigit()):
+        if cell.lower() in NULLS:
+            return None
+        raise ValueError(cell)
+    parts = clock.split(":")
+    if len(parts) > 3 or (dash and len(parts) < 2):
+        raise ValueError(cell)
+    total: Number = 0
+    for part in parts[:-1]:
+        if not (part.isascii() and part.isdigit()):
+            raise ValueError(cell)
+        total = total * 60 + int(part)
+    last = parts[-1]
+    if last.isascii() and last.isdigit():
+        total = total * 60 + int(last)
+    else:
+        rest = number(last)
+        if rest is None or rest < 0:
+            if rest is None and len(parts) == 1 and not dash:
+                return None
+            raise ValueError(cell)
+        total = total * 60 + rest
+    return total + int(days) * 86400 if dash else total
+
+
+Span = tuple[int, int, str]
+_WORD = re.compile(r"\S+")
+
+
+def spans(line: str) -> list[Span]:
+    """The words of a line with where each starts and ends."""
+    return [(found.start(), found.end(), found.group()) for found in _WORD.finditer(line)]
+
+
+def distance(cell: Span, header: Span) -> int:
+    """How far a cell is from standing under a header word, by the nearer of left and right edges."""
+    if cell[0] < header[1] and header[0] < cell[1]:
+        return min(abs(cell[0] - header[0]), abs(cell[1] - header[1]), 2)
+    return min(abs(cell[0] - header[0]), abs(cell[1] - header[1]))
+
+
+# What shells and commands say when there is nothing to parse. A line of it in mid-output never fails a good table:
+# these are looked for only where no table was found.
+_FAILURES = re.compile(
+    r"""(?: not[ ]found \b | \b command[ ]or[ ]file[ ]not[ ]found | no[ ]such[ ]file[ ]or[ ]directory
+    | permission[ ]denied | \b access[ ]denied | operation[ ]not[ ]permitted | not[ ]permitted | not[ ]authorized
+    | not[ ]recognized | cannot[ ](?: execute | open | access | find | allocate | read | stat ) \b
+    | can't[ ](?: open | find | read | stat ) \b
+    | (?: invalid | illegal | unknown | unrecogni[sz]ed | bad | ambiguous | unsupported )[ -][^:]{0,40}
+        \b(?: option | flag | argument | format | specifier | keyword | interval | operand )
+    | \b (?: must | need[s]?[ ]to )[ ] be[ ] (?: root | super | run )
+    | \b try[ ]['`"\u2018]?\S+[ ]-{1,2}h(?:elp)? | ^\s*(?: usage | aufruf | utilisation | syntaxe? )\s*:
+    | ^\s*(?: error | fehler | erreur | fatal )\s*: | error[ ]parsing[ ] | exec(?: format[ ]error | ution[ ]error )
+    | connection[ ](?: refused | reset | closed | timed[ ]out ) | out[ ]of[ ]memory | not[ ]enough[ ]memory
+    | no[ ]space[ ]left | device[ ]busy | resource[ ]temporarily[ ]unavailable | fork[ ](?: failed | function )
+    | i/o[ ]error | input/output[ ]error | stale[ ](?: nfs[ ] )?file[ ]handle | \b (?: killed | terminated ) \s*$
+    | core[ ]dumped | segmentation[ ]fault | \b 0[34]\d\d-\d\d\d \b )""",
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+
+
+def failure(text: str) -> str | None:
+    """The line in which a command or shell says that it failed, or `None`.
+
+    Text that mentions an error but holds rows of numbers as well is some table, not a failed command.
+    """
+    found = _FAILURES.search(text)
+    if found is None or looks_tabular(text):
+        return None
+    start = text.rfind("\n", 0, found.end() - 1) + 1 if "\n" in text[: found.start() + 1] else 0
+    start = max(start, text.rfind("\n", 0, found.start()) + 1)
+    end = text.find("\n", found.end())
+    return text[start : end if end >= 0 else len(text)].strip()
+
+
+def looks_tabular(text: str) -> bool:
+    """Whether some line holds four numbers or more: data of a table, known or not."""
+    return any(
+        sum(1 for word in line.split() if _NUMBER.fullmatch(word.rstrip("%")) is not None) >= 4
+        for line in text.split("\n")
+    )
+
+
+def first_line(text: str, width: int = 120) -> str:
+    """The first line that isn't blank, for messages."""
+    for line in text.split("\n"):
+        if line.strip():
+            stripped = "".join(char if char.isprintable() else "?" for char in line.strip())
+            return stripped if len(stripped) <= width else stripped[: width - 1] + "…"
+    return ""
+
+
+_MESSAGE = re.compile(r"\s*(?:\S*/)?(?:-?[a-z]{0,4}sh|[a-z][\w.-]*): \S", re.ASCII)
+
+
+def is_message(line: str) -> bool:
+    """Whether the line is something a shell or command said (`df: /x: Stale file handle`), not data."""
+    return _MESSAGE.match(line) is not None
+
+
+def positions(words: Sequence[str]) -> dict[str, int]:
+    """Where each word of a header stands first."""
+    found: dict[str, int] = {}
+    for index, word in enumerate(words):
+        found.setdefault(word, index)
+    return found

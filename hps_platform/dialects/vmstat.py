@@ -1,0 +1,185 @@
+"""Rows of vmstat under their header words; the words themselves are each dialect's knowledge.
+
+The header names two columns `sy`: system calls after `in`, a share of CPU after `us`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hps_platform.dialects import sampling
+from hps_platform.dialects.commandline import Program
+from hps_platform.dialects.dialect import Reader, Reading
+from hps_platform.dialects.text import LARGEST_RATE, LARGEST_SIZE, NUMERIC_LINE, number
+from hps_platform.metrics.sample import Row
+from hps_platform.metrics.vmstat import FAMILY
+
+SYSCALLS = "in/sy"
+"""How the `sy` that stands after `in` is called in `Words.columns`."""
+
+_EMPTY: Row = {column.name: None for column in FAMILY.columns}
+_CPU = (-1.0, 101.0)
+_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("us", "sy", "idle", "wa", "st"), _CPU),
+    **dict.fromkeys(("avm", "fre", "swpd", "buff", "cache"), (0.0, float(LARGEST_SIZE))),
+}
+_RATE = (0.0, float(LARGEST_RATE))
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_CLOCK = re.compile(r"\d?\d:\d\d:\d\d", re.ASCII)
+
+COMMON: Mapping[str, tuple[str, float]] = {
+    "r": ("r", 1),
+    "b": ("b", 1),
+    "in": ("interrupts", 1),
+    SYSCALLS: ("syscalls", 1),
+    "cs": ("cs", 1),
+    "us": ("us", 1),
+    "sy": ("sy", 1),
+    "id": ("idle", 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The header words of one system: column and factor of each, and which of them must all be there."""
+
+    columns: Mapping[str, tuple[str, float]]
+    required: frozenset[str]
+
+
+_Cell = tuple[int, str, float, float, float]
+
+
+class _Vmstat:
+    """One header of vmstat understood: `sampling.Table`."""
+
+    __slots__ = ("_cells", "_count", "_extra", "_last")
+
+    def __init__(self, cells: Sequence[_Cell], count: int, extra: int) -> None:
+        self._cells = tuple(cells)
+        self._count = count + extra
+        self._extra = extra
+        self._last = count
+
+    def counts(self, line: str) -> bool:
+        words = line.split()
+        return len(words) == self._count and words[0][:1].isdigit()
+
+    def cells(self, line: str) -> Row | None:
+        words = line.split()
+        if len(words) != self._count:
+            return None
+        if self._extra and not _ends_in_time(words, self._extra):
+            return None
+        if NUMERIC_LINE.fullmatch(line) is None:
+            return self._careful(words)
+        row = _EMPTY.copy()
+        try:
+            for index, name, factor, low, high in self._cells:
+                word = words[index]
+                value = (float(word) if "." in word else int(word)) * factor
+                if low <= value <= high:
+                    row[name] = value
+        except ValueError:
+            return self._careful(words)
+        return row
+
+    def _careful(self, words: Sequence[str]) -> Row | None:
+        """Cell by cell: nulls and decimal commas are fine, any text means that this is no row."""
+        try:
+            numbers = [number(word) for word in words[: self._last]]
+        except ValueError:
+            return None
+        row = _EMPTY.copy()
+        for index, name, factor, low, high in self._cells:
+            value = numbers[index]
+            if value is not None and low <= value * factor <= high:
+                row[name] = value * factor
+        return row
+
+
+def _ends_in_time(words: Sequence[str], extra: int) -> bool:
+    if _CLOCK.fullmatch(words[-1]) is None:
+        return False
+    return extra == 1 or _DATE.fullmatch(words[-2]) is not None
+
+
+def _timestamp(names: list[str], known: frozenset[str]) -> int:
+    """Removes the words of a time column from the end of a header; returns how many cells the time takes in a row.
+
+    AIX heads one cell `hh:mm:ss` with three words, Linux two cells with one, the time zone's name.
+    """
+    if names[-3:] == ["hr", "mi", "se"]:
+        del names[-3:]
+        return 1
+    if names[-1] not in known:
+        names.pop()
+        return 2
+    return 0
+
+
+def header_of(words: Words, factors: Mapping[str, float]) -> Callable[[str], sampling.Table | None]:
+    """A function that understands this system's header lines. `factors` change columns' factors (a unit option)."""
+    known = frozenset(words.columns) | {"sy", "gu", "inact", "active", "re", "cy", "p", "w", "fi", "fo"}
+
+    @lru_cache(maxsize=256)
+    def header(line: str) -> sampling.Table | None:
+        names = line.split()
+        if names[:2] != ["r", "b"] or not words.required.issubset(names):
+            return None
+        extra = _timestamp(names, known)
+        cells: list[_Cell] = []
+        taken: set[str] = set()
+        for index, word in enumerate(names):
+            name = SYSCALLS if word == "sy" and index and names[index - 1] == "in" else word
+            if name in taken or name not in words.columns:
+                continue
+            taken.add(name)
+            column, factor = words.columns[name]
+            low, high = _LIMITS.get(column, _RATE)
+            cells.append((index, column, factor * factors.get(column, 1), low, high))
+        return _Vmstat(cells, len(names), extra)
+
+    def quick(line: str) -> sampling.Table | None:
+        return header(line) if " b " in line else None
+
+    return quick
+
+
+def _finish(row: Row) -> Row:
+    return row
+
+
+def reader(
+    words: Words,
+    *,
+    unlike: frozenset[str] = frozenset(),
+    no_boot_report: str = "",
+    factors: Callable[[Program], Mapping[str, float]] = lambda _: {},
+) -> Reader:
+    """Reads vmstat. Flags in `unlike` print other tables; the flag `no_boot_report` leaves the first report out."""
+
+    @lru_cache(maxsize=256)
+    def layouts(program: Program) -> sampling.Layouts:
+        return sampling.Layouts(header_of(words, factors(program)), _finish)
+
+    def first_since_boot(program: Program) -> bool:
+        return not (no_boot_report and program.has(no_boot_report))
+
+    def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
+        program = programs[0]
+        if any(program.has(flag) for flag in unlike):
+            return Reading()
+        return sampling.read(
+            layouts(program),
+            text,
+            streamed=streamed,
+            interval=program.interval is not None,
+            since_boot_first=first_since_boot(program),
+        )
+
+    def split(program: Program) -> sampling.TableSplitter:
+        return sampling.split(program, layouts(program), since_boot_first=first_since_boot(program))
+
+    return Reader("vmstat", read, split)
