@@ -9,27 +9,30 @@ import json
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dash_app.session import current_user
+from hps_platform.errors import Forbidden
 from hps_platform.metrics import FAMILIES, Family
 from hps_platform.settings import Settings
+from hps_platform.stack.progress import PROGRESS
+from hps_platform.store import servers
+from hps_platform.store.secrets import SecretBox
+from hps_platform.store.servers import Server
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from dash_app.live import Batch, Hub
     from hps_platform.collector import ConnectionReport
     from hps_platform.detection import Detection
-    from hps_platform.history import Answer
     from hps_platform.model_registry import ModelRegistry
+
+    from dash_app.live import Batch, Hub
+    from hps_platform.history import Answer
     from hps_platform.store.database import Database
-    from hps_platform.store.servers import Server
 
 logger = logging.getLogger(__name__)
-
-PROGRESS = "progress.json"
-"""File in the data directory in which a demo that is being prepared says how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,20 @@ class Links:
 class Data:
     """One instance per process, made by `create_app`, handed to the API and to `dash_app.shell.mount`."""
 
-    def __init__(self, db: "Database", hub: "Hub", registry: "ModelRegistry | None", settings: Settings) -> None:
+    def __init__(self, db: "Database", hub: "Hub", settings: Settings) -> None:
         self.db = db
         self.hub = hub
-        self.registry = registry
         self.settings = settings
+
+    @cached_property
+    def registry(self) -> "ModelRegistry":
+        from hps_platform.model_registry import ModelRegistry  # MLflow takes seconds to import
+
+        return ModelRegistry(self.settings.tracking_uri, cache_dir=self.settings.data_dir / "models")
+
+    @cached_property
+    def _box(self) -> SecretBox:
+        return SecretBox(self.settings.field_encryption_key)
 
     # Families -----------------------------------------------------------------------------------------------------
 
@@ -68,41 +80,81 @@ class Data:
 
     # Servers ------------------------------------------------------------------------------------------------------
 
-    def servers(self, *, active_only: bool = False) -> "list[Server]":
+    def servers(self, *, active_only: bool = False) -> list[Server]:
         """All servers by hostname."""
-        raise NotImplementedError
+        with self.db.connection() as conn:
+            return servers.list_servers(conn, active_only=active_only)
 
-    def servers_page(self, page: int, page_size: int) -> "tuple[list[Server], int]":
+    def servers_page(self, page: int, page_size: int) -> tuple[list[Server], int]:
         """One page of the servers by hostname, and how many there are in all."""
-        raise NotImplementedError
+        with self.db.connection() as conn:
+            found = servers.list_servers(conn, limit=page_size, offset=(page - 1) * page_size)
+            return found, servers.count_servers(conn)
 
-    def server(self, server_id: int) -> "Server":
+    def server(self, server_id: int) -> Server:
         """`NotFound` when there is none of that id."""
-        raise NotImplementedError
+        with self.db.connection() as conn:
+            return servers.get_server(conn, server_id)
 
-    def add_server(self, fields: Mapping[str, Any]) -> "Server":
+    def add_server(self, fields: Mapping[str, Any]) -> Server:
         """`fields` as named in the API (`hostname ip_address ssh_port ssh_username ssh_password ssh_private_key
-        ssh_key_passphrase host_key operating_system architecture is_active tags settings`). `Conflict` on a hostname
-        that exists, `InvalidInput` on a bad value."""
-        raise NotImplementedError
+        ssh_key_passphrase host_key operating_system architecture is_active tags settings owner organisation`).
+        `Conflict` on a hostname that exists, `InvalidInput` on a bad value."""
+        _only_administrators("add a server")
+        with self.db.connection() as conn:
+            return servers.add_server(conn, self._box, fields)
 
-    def update_server(self, server_id: int, fields: Mapping[str, Any]) -> "Server":
+    def update_server(self, server_id: int, fields: Mapping[str, Any]) -> Server:
         """Changes only the fields given; a secret set to `None` or `""` is removed, one left out stays."""
-        raise NotImplementedError
+        _only_administrators("change a server")
+        with self.db.connection() as conn:
+            return servers.update_server(conn, self._box, server_id, fields)
 
     def remove_server(self, server_id: int) -> None:
         """Takes it off the registry; its samples stay until they are too old."""
-        raise NotImplementedError
+        _only_administrators("remove a server")
+        with self.db.connection() as conn:
+            servers.remove_server(conn, server_id)
 
     def test_connection(self, server_id: int) -> "ConnectionReport":
         """Tries the host now, without touching the collector: reachable?, fingerprints shown, login, system found."""
-        raise NotImplementedError
+        from hps_platform import collector
+
+        _only_administrators("test a connection")
+        return collector.test_connection(self.db, self._box, server_id)
 
     def server_health(self, server_id: int) -> dict[str, Any]:
         """`{"server_id", "hostname", "status", "message", "last_seen_at": datetime|None, "age_s": float|None,
         "families": [{"metric", "last_at": datetime|None, "age_s": float|None, "interval_s": float, "fresh": bool}]}`;
-        `fresh` = younger than three of its intervals."""
-        raise NotImplementedError
+        by the live tail, so `last_at` is None for what is older than some minutes; `fresh` = younger than three of
+        its intervals."""
+        server, now = self.server(server_id), datetime.now(UTC)
+        last_ms = self.hub.last_sample_ms()
+        chosen = server.settings.get("intervals", {})
+        families = []
+        for family in FAMILIES.values():
+            found_ms = last_ms.get((family.name, server_id))
+            last_at = datetime.fromtimestamp(found_ms / 1000, UTC) if found_ms is not None else None
+            age_s = _age_s(last_at, now)
+            interval_s = float(chosen.get(family.name, family.interval_s))
+            families.append(
+                {
+                    "metric": family.name,
+                    "last_at": last_at,
+                    "age_s": age_s,
+                    "interval_s": interval_s,
+                    "fresh": age_s is not None and age_s < 3 * interval_s,
+                }
+            )
+        return {
+            "server_id": server.id,
+            "hostname": server.hostname,
+            "status": server.status,
+            "message": server.status_message,
+            "last_seen_at": server.last_seen_at,
+            "age_s": _age_s(server.last_seen_at, now),
+            "families": families,
+        }
 
     # Samples ------------------------------------------------------------------------------------------------------
 
@@ -140,8 +192,9 @@ class Data:
     ) -> "AsyncIterator[Batch]":
         """Samples as they arrive, each once: `async for batch in data.live({"vmstat"}, {1, 2}, back_s=60)`.
 
-        First those of the last `back_s`, without a gap or a repetition in between. `batch.metric`, `batch.server_id`, `batch.timestamp_ms`, `batch.rows` (list of dict, with `server_id` and
-        `timestamp` in ms), `batch.produced_ms`. Ends when the app shuts down; leave it by `break` or cancellation."""
+        First those of the last `back_s`, without a gap or a repetition in between. Of a batch:
+        `metric`, `server_id`, `timestamp_ms`, `rows` (list of dict, with `server_id` and `timestamp` in ms),
+        `produced_ms`. Ends when the app shuts down; leave it by `break` or cancellation."""
         return self.hub.subscribe(metrics, server_ids, back_s=back_s)
 
     # Anomalies ----------------------------------------------------------------------------------------------------
@@ -165,8 +218,9 @@ class Data:
         """One scored minute of the scheduled scoring, fields as in `anomalies`; `NotFound`."""
         raise NotImplementedError
 
-    def scores(self, server_id: int, start: datetime, end: datetime) -> "pl.DataFrame":
-        """Scheduled scores, ascending: `timestamp, anomaly_score, is_anomaly`."""
+    def scored_minutes(self, server_id: int, start: datetime, end: datetime) -> "pl.DataFrame":
+        """Scheduled scores, ascending: `timestamp, anomaly_score, is_anomaly`, then one column a feature
+        (`cpu_busy_pct, run_queue, …, us, sy, idle`; null where nothing is known)."""
         raise NotImplementedError
 
     def detection_runs(
@@ -212,7 +266,7 @@ class Data:
         return Links(dagster=self.settings.dagster_address, mlflow=self.settings.tracking_uri)
 
     def progress(self) -> dict[str, Any] | None:
-        """How far the demo's preparation is: `{"step": "Seeding history", "done": 3, "total": 14, "message": "…"}`;
+        """How far the demo's preparation is: `{"title", "message", "done": share from 0 to 1, "updated_at"}`;
         None when nothing is being prepared."""
         try:
             found = json.loads((self.settings.data_dir / PROGRESS).read_text())
@@ -221,7 +275,16 @@ class Data:
         except (OSError, ValueError) as error:
             logger.warning("progress of the demo can't be read: %s", error)
             return None
-        return found if isinstance(found, dict) else None
+        return found if isinstance(found, dict) and not found.get("finished") else None
+
+
+def _only_administrators(what: str) -> None:
+    if not current_user().is_admin:
+        raise Forbidden(f"Only administrators may {what}.")
+
+
+def _age_s(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else round(max((now - moment).total_seconds(), 0.0), 3)
 
 
 __all__ = ["Data", "Links", "Page"]

@@ -68,7 +68,7 @@ def verify(db: Database, username: str, password: str, *, address: str) -> User:
     this address failed too often. An attempt counts as failed from its beginning until it has succeeded, so guesses
     sent in parallel gain nothing.
     """
-    username = username.strip()[:MAX_USERNAME]
+    username = "".join(letter for letter in username.strip()[:MAX_USERNAME] if letter.isprintable())
     counted = username.lower() or "?"
     _count_attempt(db, address, counted)
     with db.connection() as conn:

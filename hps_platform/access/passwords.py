@@ -29,6 +29,8 @@ def check_new(password: str) -> None:
         raise InvalidInput(f"the password is too short: at least {MIN_LENGTH} characters")
     if len(password) > MAX_LENGTH:
         raise InvalidInput(f"the password is too long: at most {MAX_LENGTH} characters")
+    if "\n" in password or "\0" in password:
+        raise InvalidInput("the password has a line break in it")
 
 
 def generate() -> str:
@@ -38,7 +40,11 @@ def generate() -> str:
 
 def matches(password_hash: str | None, password: str) -> bool:
     """Whether it is the one; with no hash (unknown account) it works as long, and says no."""
-    if len(password) > MAX_LENGTH:
+    try:
+        readable = len(password.encode()) <= 4 * MAX_LENGTH
+    except UnicodeEncodeError:
+        readable = False
+    if not readable:
         password, password_hash = "", None
     if password_hash is None:
         if not _nobody:

@@ -133,9 +133,7 @@ def list_tokens(username: str | None = typer.Option(None, "--user", help="Only t
     table = Table("id", "user", "name", "created", "expires", "last used (UTC)", box=None)
     for item in found:
         expires = _when(item.expires_at) if item.expires_at else "—"
-        table.add_row(
-            str(item.id), item.username, item.name, _when(item.created_at), expires, _when(item.last_used_at)
-        )
+        table.add_row(str(item.id), item.username, item.name, _when(item.created_at), expires, _when(item.last_used_at))
     Console().print(table)
 
 

@@ -137,6 +137,8 @@ def end_session(conn: Connection[Any], token_hash: bytes) -> None:
 def create_token(
     conn: Connection[Any], token_hash: bytes, user_id: int, *, name: str, expires_at: datetime | None
 ) -> int:
+    """The new token's id; sweeps out tokens that have expired."""
+    conn.execute("DELETE FROM api_tokens WHERE expires_at < now()")
     row = conn.execute(
         "INSERT INTO api_tokens (user_id, name, token_hash, expires_at) VALUES (%s, %s, %s, %s) RETURNING id",
         (user_id, name, token_hash, expires_at),

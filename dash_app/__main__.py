@@ -1,0 +1,40 @@
+"""`python -m dash_app`: the web application in one process (the live hub is in its memory)."""
+
+import logging
+import sys
+
+import uvicorn
+
+from dash_app.app import create_app
+from hps_platform import settings
+from hps_platform.errors import HpsError
+
+
+def main() -> int:
+    try:
+        chosen = settings.load()
+        logging.basicConfig(
+            level=chosen.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        )
+        app = create_app(chosen)
+    except HpsError as error:
+        sys.stderr.write(f"app: {error}\n")
+        return 1
+    uvicorn.run(
+        app,
+        host=chosen.bind_address,
+        port=chosen.app_port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # A client's address is taken from a proxy's header only where there is said to be a proxy.
+        proxy_headers=bool(chosen.public_url),
+        timeout_graceful_shutdown=5,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

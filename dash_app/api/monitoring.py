@@ -1,0 +1,124 @@
+"""How the platform itself is: liveness, readiness of what it stands on, and its own metrics for Prometheus."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import httpx
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from dash_app.api.shapes import DataDep
+from dash_app.data import Data
+from hps_platform import __version__, stream
+from hps_platform.errors import HpsError
+
+router = APIRouter(tags=["Monitoring"])
+
+State = Literal["ok", "unavailable"]
+CHECK_TIMEOUT_S = 3.0
+CACHED_S = 2.0
+
+
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    status: State
+    database: State
+    kafka: State
+    mlflow: State
+    dagster: State
+
+
+class Readiness:
+    """Asks all four at once; an answer serves everybody for two seconds, since nobody has to sign in to ask."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+        self._checks: dict[str, Callable[[], None]] = {
+            "database": data.db.ping,
+            "kafka": lambda: stream.ping(data.settings.bootstrap, CHECK_TIMEOUT_S),
+            "mlflow": lambda: _fetch(f"{data.settings.tracking_uri}/health"),
+            "dagster": lambda: _fetch(f"{data.settings.dagster_address}/server_info"),
+        }
+        self._pool = ThreadPoolExecutor(max_workers=len(self._checks), thread_name_prefix="readiness")
+        self._asked: tuple[float, dict[str, State]] | None = None
+
+    def states(self) -> dict[str, State]:
+        if self._asked is None or time.monotonic() - self._asked[0] > CACHED_S:
+            states = dict(zip(self._checks, self._pool.map(_state, self._checks.values()), strict=True))
+            self._asked = time.monotonic(), states
+        return self._asked[1]
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _readiness(request: Request) -> Readiness:
+    readiness: Readiness = request.app.state.readiness
+    return readiness
+
+
+def _state(check: Callable[[], None]) -> State:
+    try:
+        check()
+    except (HpsError, httpx.HTTPError):
+        return "unavailable"
+    return "ok"
+
+
+def _fetch(address: str) -> None:
+    httpx.get(address, timeout=CHECK_TIMEOUT_S).raise_for_status()
+
+
+@router.get("/health/")
+async def health() -> Alive:
+    """The web application is running. Open without login."""
+    return Alive()
+
+
+@router.get("/ready/", responses={503: {"model": Ready, "description": "Something it stands on does not answer"}})
+def ready(request: Request, response: Response) -> Ready:
+    """States only of database, Kafka, MLflow and Dagster. 503 unless all of them answer. Open without login."""
+    states = _readiness(request).states()
+    everything: State = "ok" if all(state == "ok" for state in states.values()) else "unavailable"
+    response.status_code = 200 if everything == "ok" else 503
+    return Ready(status=everything, **states)
+
+
+def _lines(name: str, kind: str, text: str, values: list[tuple[str, float]]) -> list[str]:
+    return [
+        f"# HELP {name} {text}",
+        f"# TYPE {name} {kind}",
+        *[f"{name}{labels} {value:.15g}" for labels, value in values],
+    ]
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def prometheus(data: DataDep, request: Request) -> Response:
+    """The platform's own metrics in Prometheus' text format."""
+    states = _readiness(request).states()
+    lines = _lines("hps_build_info", "gauge", "Version of the platform.", [(f'{{version="{__version__}"}}', 1)])
+    up = [(f'{{service="{name}"}}', float(state == "ok")) for name, state in states.items()]
+    lines += _lines("hps_up", "gauge", "Whether a service that the platform stands on answers.", up)
+    if states["database"] == "ok":
+        counts: dict[str, int] = {}
+        for server in data.servers():
+            counts[server.status] = counts.get(server.status, 0) + 1
+        by_status = [(f'{{status="{status}"}}', float(count)) for status, count in sorted(counts.items())]
+        lines += _lines("hps_servers", "gauge", "Servers by the collector's word on them.", by_status)
+    hub, now_ms = data.hub, time.time() * 1000
+    ages = [
+        (f'{{metric="{metric}",server_id="{server_id}"}}', round((now_ms - last_ms) / 1000, 3))
+        for (metric, server_id), last_ms in sorted(hub.last_sample_ms().items())
+    ]
+    lines += _lines("hps_live_sample_age_seconds", "gauge", "Age of the newest sample on the live tail.", ages)
+    lines += _lines("hps_live_samples_total", "counter", "Samples read off the live tail.", [("", hub.delivered)])
+    lines += _lines(
+        "hps_live_rejected_total", "counter", "Messages on the tail that were no samples.", [("", hub.rejected)]
+    )
+    lines += _lines("hps_live_subscribers", "gauge", "Live views that are open.", [("", hub.subscribers)])
+    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,131 @@
+"""The web application, put together: the REST API first, then the pages, and the guard around everything."""
+
+import base64
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.routing import Match
+
+from dash_app import sign_in
+from dash_app.api import anomaly_detection, auth, docs, metrics, monitoring, problems, servers, sockets
+from dash_app.data import Data
+from dash_app.guard import Credentials, Guard
+from dash_app.live import Hub
+from hps_platform import __version__
+from hps_platform.settings import Settings
+from hps_platform.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = (
+    "Agentless monitoring of Unix servers. Programs send `Authorization: Token <token>`, with a token of "
+    "`POST /api/auth/token/` or `hps token create`. Moments are ISO 8601 in UTC; errors are problem details (RFC 9457)."
+)
+_INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+Mount = Callable[[FastAPI, Data], Any]
+
+
+def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = True) -> FastAPI:
+    """The application of one process. `mount` puts pages under "/" (those of `dash_app.shell` unless given);
+    `pages=False` leaves the API alone. Connects to nothing before its start."""
+    db = Database(settings.dsn(), max_size=12, application_name="hps app")
+    hub = Hub(settings.bootstrap)
+    data = Data(db, hub, settings)
+    credentials = Credentials(db)
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        hub.start()
+        try:
+            yield
+        finally:
+            hub.stop()
+            api.state.readiness.close()
+            db.close()
+
+    api = FastAPI(
+        title="HPS Platform",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        redirect_slashes=False,
+    )
+    api.state.data = data
+    api.state.readiness = monitoring.Readiness(data)
+    problems.install(api)
+    for resource in (auth, servers, metrics, anomaly_detection, monitoring, docs, sockets):
+        api.include_router(resource.router)
+    api.include_router(sign_in.router(db, credentials, settings))
+    _add_ends(api)
+    docs.describe(api)
+
+    script_hashes: Callable[[], Collection[str]] = tuple
+    if pages:
+        script_hashes = _hashes_of((mount or _shell)(api, data))
+    # Last, hence outermost: nothing of the pages' own middleware runs for a stranger.
+    api.add_middleware(Guard, settings=settings, credentials=credentials, script_hashes=script_hashes)
+    return api
+
+
+def _shell(api: FastAPI, data: Data) -> Any:
+    from dash_app.shell import mount  # Dash and its components take a second, which the API alone needn't wait for
+
+    return mount(api, data)
+
+
+def _add_ends(api: FastAPI) -> None:
+    """What no route took: the slash that was left out, and an answer in the API's manner instead of a page."""
+
+    @api.api_route(
+        "/api/{rest:path}",
+        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        include_in_schema=False,
+    )
+    async def unknown(request: Request, rest: str) -> Response:
+        return _missing(api, request)
+
+    @api.get("/health", include_in_schema=False)
+    @api.get("/ready", include_in_schema=False)
+    @api.get("/metrics/", include_in_schema=False)
+    async def other_slash(request: Request) -> Response:
+        return _missing(api, request)
+
+
+def _missing(api: FastAPI, request: Request) -> Response:
+    path = request.scope["path"]
+    other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+    scope = {**request.scope, "path": other, "raw_path": other.encode()}
+    ours = [route for route in api.router.routes if not getattr(route, "path", "").endswith(":path}")]
+    taken = any(route.matches(scope)[0] is not Match.NONE for route in ours)
+    if taken and request.method in ("GET", "HEAD"):
+        return RedirectResponse(request.url.replace(path=other), status_code=307)
+    if taken:
+        return problems.response(404, f"There is nothing at {path}: the path is {other}")
+    return problems.response(404, f"There is nothing at {path}: see /api/docs")
+
+
+def _hashes_of(dash: Any) -> Callable[[], Collection[str]]:
+    """Hashes of the scripts that the pages carry inline: Dash's own, callbacks in the browser, the index page's."""
+
+    def hashes() -> Collection[str]:
+        written = [_hash(script) for script in _INLINE_SCRIPT.findall(dash.index_string)]
+        return [*dash.csp_hashes(), *written]
+
+    return hashes
+
+
+def _hash(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
