@@ -25,7 +25,7 @@ MAX_REAL = 3e38
 """Rollups are single precision."""
 
 _FAMILY_OF = {family.topic: family for family in FAMILIES.values()}
-_COUNTS = {
+_COUNTS: dict[str, pl.DataType] = {
     "family": pl.String(),
     "server_id": pl.Int64(),
     "hour": pl.Datetime("ms", "UTC"),
@@ -44,7 +44,7 @@ class Batch:
     """One commit's worth. `moves` are the ledger's steps; `oldest_ms` is when its first message was produced."""
 
     moves: dict[Position, Range]
-    messages: int = 0
+    records: Sequence[Record] = ()
     rows: list[FamilyRows] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_COUNTS))
@@ -52,6 +52,16 @@ class Batch:
     by_day: dict[tuple[str, date], int] = field(default_factory=dict)
     oldest_ms: int = 0
     newest_ms: int = 0
+
+    def refuse(self, family: Family, rows: pl.DataFrame, reason: str) -> list[Rejected]:
+        """Dead letters for rows that PostgreSQL did not take, one a message."""
+        places = rows.group_by("kafka_partition", "kafka_offset").len()
+        counts = {(partition, offset): count for partition, offset, count in places.iter_rows()}
+        return [
+            _reject(family.name, record, reason, counts[record.partition, record.offset])
+            for record in self.records
+            if record.topic == family.topic and (record.partition, record.offset) in counts
+        ]
 
 
 @dataclass(slots=True)
@@ -232,8 +242,9 @@ def _sequenced(
         and len(session) <= MAX_SESSION
         and (server_id := _server_id(record)) is not None
     ]
-    schema = {"message": pl.UInt32, "server_id": pl.Int64, "produced": pl.Datetime("ms", "UTC"), "session": pl.String}
-    messages = pl.DataFrame(known, schema={**schema, "seq": pl.Int64, "lost": pl.Int64}, orient="row")
+    schema: dict[str, pl.DataType] = {"message": pl.UInt32(), "server_id": pl.Int64(), "produced": _COUNTS["hour"]}
+    schema |= {"session": pl.String(), "seq": pl.Int64(), "lost": pl.Int64()}
+    messages = pl.DataFrame(known, schema=schema, orient="row")
     rows = frame.group_by("message").agg(pl.col("timestamp").first(), pl.len().cast(pl.Int64).alias("rows"))
     return messages.join(rows, on="message", how="left").select(
         pl.lit(family).alias("family"),
@@ -274,7 +285,7 @@ def _completeness(landed: Iterable[pl.DataFrame], letters: Iterable[Rejected]) -
 def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
     """Everything that one commit of `records` writes; `moves` say which offsets they span."""
     now = now or datetime.now(UTC)
-    batch = Batch(dict(moves), messages=len(records))
+    batch = Batch(dict(moves), records=records)
     if records:
         batch.oldest_ms = min(record.timestamp_ms for record in records)
         batch.newest_ms = max(record.timestamp_ms for record in records)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from hps_platform.errors import DatabaseUnavailable
+
+Connection = psycopg.Connection[Any]
+"""What `Database.connection()` and `session()` give, for signatures outside `store`."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 0x687073_01
@@ -75,7 +77,7 @@ class Database:
     ) -> None:
         self.dsn = dsn
         self._opening = threading.Lock()
-        self._pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
             dsn,
             min_size=min_size,
             max_size=max_size,
@@ -91,7 +93,7 @@ class Database:
         )
 
     @contextmanager
-    def connection(self) -> Iterator[Connection[Any]]:
+    def connection(self) -> Iterator[Connection]:
         with self._opening:
             if self._pool.closed:
                 self._pool.open()
@@ -116,6 +118,19 @@ class Database:
         self.close()
 
 
+@contextmanager
+def session(dsn: str, *, application_name: str, statement_timeout_s: float = 120.0) -> Iterator[Connection]:
+    """One connection of its own, in autocommit: transactions are the caller's `conn.transaction()`.
+
+    A server that can't be reached or goes away meanwhile is `DatabaseUnavailable`.
+    """
+    arguments = connect_arguments(
+        application_name=application_name, statement_timeout_s=statement_timeout_s, idle_timeout_s=30.0
+    )
+    with translated(), psycopg.connect(dsn, autocommit=True, **arguments) as conn:
+        yield conn
+
+
 def address(dsn: str) -> str:
     """Host, port and database of a DSN, without its password."""
     parts = conninfo_to_dict(dsn)
@@ -132,7 +147,7 @@ def migrate(dsn: str) -> str:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import create_engine, exc, pool
 
-    def connect() -> Connection[Any]:
+    def connect() -> Connection:
         arguments = connect_arguments(application_name="hps migrate", statement_timeout_s=0, idle_timeout_s=0)
         return psycopg.connect(dsn, **arguments)
 
@@ -151,6 +166,3 @@ def migrate(dsn: str) -> str:
         raise
     finally:
         engine.dispose()
-
-
-__all__ = ["Database", "PoolClosed", "address", "connect_arguments", "explained", "migrate", "translated"]

@@ -14,7 +14,7 @@ import polars as pl
 import psycopg
 from psycopg import Connection, sql
 
-from hps_platform.errors import FencedOut
+from hps_platform.errors import DatabaseUnavailable, FencedOut
 from hps_platform.metrics.family import Family
 from hps_platform.store import copy
 from hps_platform.store.schema import PROVENANCE
@@ -101,6 +101,8 @@ def copy_rows(conn: Connection[Any], rows: FamilyRows) -> Landed:
     try:
         with conn.transaction():
             return Landed(rows=copy.send(conn, family.table, table_columns(family), rows.pieces))
+    except psycopg.errors.CheckViolation as error:
+        raise DatabaseUnavailable(f"{family.table} lacks a partition: {error.diag.message_primary}") from error
     except psycopg.errors.UniqueViolation:
         logger.info("%s: rows that are there already; landing this batch through a temporary table", family.name)
     except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:

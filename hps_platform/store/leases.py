@@ -18,7 +18,8 @@ ORPHANED_S = 4.0
 """So long a holder whose session is gone may take to come back: PostgreSQL may have been restarted."""
 HANDOVER_S = 20.0
 """So long before its end a lease may change hands."""
-_WAITING_S = 30.0
+WAITING_S = 15.0
+"""So long a successor that warms up keeps others from being started; it says so again while it waits."""
 
 # Whether nobody holds the lease any more. A session's id may be used again, so its name is compared too.
 _STALE = sql.SQL("""(
@@ -56,16 +57,26 @@ def state(conn: Connection[Any], group: str) -> Lease | None:
                coalesce(successor_at > clock_timestamp() - make_interval(secs => %s), false)
         FROM landing_leases WHERE group_id = %s
     """).format(stale=_STALE, ending=_ENDING)
-    row = conn.execute(query, (_WAITING_S, group)).fetchone()
+    row = conn.execute(query, (WAITING_S, group)).fetchone()
     return Lease(*row) if row else None
 
 
 def announce(conn: Connection[Any], group: str, run_id: str) -> None:
     """Says that a successor is warming up, so that no second one is started."""
+    _create(conn, group)
     conn.execute(
         "UPDATE landing_leases SET successor_run_id = %s, successor_at = clock_timestamp()"
         " WHERE group_id = %s AND run_id <> %s",
         (run_id, group, run_id),
+    )
+
+
+def _create(conn: Connection[Any], group: str) -> None:
+    """A group's first lease is born stale."""
+    conn.execute(
+        "INSERT INTO landing_leases (group_id, run_id, fence, renewed_at, ends_at)"
+        " VALUES (%s, '', 0, 'epoch', 'epoch') ON CONFLICT (group_id) DO NOTHING",
+        (group,),
     )
 
 
@@ -74,11 +85,7 @@ def take(conn: Connection[Any], group: str, run_id: str, window_s: float) -> int
 
     From its commit on, every commit of the predecessor fails.
     """
-    conn.execute(
-        "INSERT INTO landing_leases (group_id, run_id, fence, renewed_at, ends_at)"
-        " VALUES (%s, '', 0, 'epoch', 'epoch') ON CONFLICT (group_id) DO NOTHING",
-        (group,),
-    )
+    _create(conn, group)
     query = sql.SQL("""
         UPDATE landing_leases SET
             run_id = %(run)s, fence = fence + 1, renewed_at = clock_timestamp(),

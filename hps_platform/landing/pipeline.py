@@ -1,0 +1,108 @@
+"""Reading and decoding the next batch while PostgreSQL takes this one: two threads and queues of one batch.
+
+Memory is bounded by the size of a batch: at most four are alive, one read, one decoded, one waiting, one committed.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hps_platform.landing.decoding import Batch, decode
+from hps_platform.store.landing import Position, Range
+from hps_platform.stream import RangeReader, Record
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH_BYTES = 24 * 1024 * 1024
+_POLL_S = 0.25
+
+_Read = tuple[list[Record], dict[Position, Range]]
+
+
+class Pipeline:
+    """Batches in order from given offsets on, without end. Leaving the `with` block ends its threads.
+
+    A batch is handed over when `batch_interval_s` have passed since the last one, or at once when it is full.
+    """
+
+    def __init__(
+        self, bootstrap: str, starts: Mapping[Position, int], *, batch_interval_s: float, max_messages: int
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._starts = dict(starts)
+        self._batch_interval_s = batch_interval_s
+        self._max_messages = max_messages
+        self._read: queue.Queue[_Read] = queue.Queue(1)
+        self._decoded: queue.Queue[Batch] = queue.Queue(1)
+        self._closing = threading.Event()
+        self._failure: BaseException | None = None
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(step,), name=f"landing {step.__name__}", daemon=True)
+            for step in (self._consume, self._decode)
+        ]
+
+    def __enter__(self) -> "Pipeline":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
+
+    def next(self, timeout_s: float) -> Batch | None:
+        """The next batch, or `None` when there is none in that time; raises what ended a thread."""
+        try:
+            return self._decoded.get(timeout=timeout_s)
+        except queue.Empty:
+            if self._failure is not None:
+                raise self._failure from None
+            return None
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:  # noqa: BLE001  # polars' panics are no Exceptions; `next` raises it again
+            self._failure = error
+            self._closing.set()
+
+    def _put(self, into: "queue.Queue[Any]", item: Any) -> None:
+        while not self._closing.is_set():
+            try:
+                into.put(item, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return
+
+    def _consume(self) -> None:
+        with RangeReader(self._bootstrap, self._starts) as reader:
+            before = reader.positions()
+            handed_at = time.monotonic()
+            records: list[Record] = []
+            size = 0
+            while not self._closing.is_set():
+                due_in = handed_at + self._batch_interval_s - time.monotonic()
+                for record in reader.read(self._max_messages - len(records), min(max(due_in, 0.01), _POLL_S)):
+                    records.append(record)
+                    size += len(record.value)
+                full = len(records) >= self._max_messages or size >= MAX_BATCH_BYTES
+                if not full and time.monotonic() < handed_at + self._batch_interval_s:
+                    continue
+                handed_at = time.monotonic()
+                if records:
+                    after = reader.positions()
+                    moves = {place: (before[place], after[place]) for place in after if after[place] != before[place]}
+                    self._put(self._read, (records, moves))
+                    records, size, before = [], 0, after
+
+    def _decode(self) -> None:
+        while not self._closing.is_set():
+            try:
+                records, moves = self._read.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+            self._put(self._decoded, decode(records, moves))

@@ -1,0 +1,54 @@
+"""What a landing run tells whoever started it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a run ended; none of them is a failure."""
+
+    HANDED_OVER = "handed_over"  # a successor has raised the fence
+    ENDED = "ended"  # the window is over and nobody came; the lease was given back
+    STOPPED = "stopped"  # asked to; the lease was given back
+    NOT_NEEDED = "not_needed"  # another run holds the lease and is not about to end
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReport:
+    """One commit. `rows` per family and day; `offsets` per topic and partition: first and next; ages in milliseconds.
+
+    `lag_ms` is how long the oldest message of the commit waited since it was produced. `rows` counts what was read;
+    `duplicates` of them were in the tables already, per family.
+    """
+
+    at: datetime
+    messages: int
+    rows: Mapping[tuple[str, date], int]
+    duplicates: Mapping[str, int]
+    rejected: Mapping[str, int]
+    offsets: Mapping[tuple[str, int], tuple[int, int]]
+    lag_ms: int
+
+
+@dataclass(slots=True)
+class WindowReport:
+    """A whole run."""
+
+    outcome: Outcome
+    fence: int = 0
+    commits: int = 0
+    messages: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    restarts: int = 0  # how often PostgreSQL or Kafka went away meanwhile
+    gaps: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)  # expired before they could be landed
+
+    def add(self, commit: CommitReport) -> None:
+        self.commits += 1
+        self.messages += commit.messages
+        self.rows += sum(commit.rows.values()) - sum(commit.duplicates.values())
+        self.duplicates += sum(commit.duplicates.values())
+        self.rejected += sum(commit.rejected.values())
