@@ -1,8 +1,9 @@
 """The alert budget: how strange a row must be so that a server wakes somebody at most so often.
 
 Each UTC day's level is the one at which the server's own scores of the seven days before would have raised no more
-alarm episodes than the budget allows. It follows drift, looks backwards only, and needs no labels. What an alarm then
-does (cooldown, severity) belongs to `anomaly_thresholds` and their readers.
+alarm episodes than the budget allows, nor more than a day's worth on the last of them: the second rule ends a storm of
+alarms when a machine starts a new life. It follows drift, looks backwards only, and needs no labels. What an alarm
+then does (cooldown, severity) belongs to `anomaly_thresholds` and their readers.
 """
 
 import bisect
@@ -47,22 +48,27 @@ def level(times: Floats, scores: Floats, allowed: int) -> float:
     return FLOOR
 
 
-def daily_levels(
-    days: Sequence[int], times: Floats, scores: Floats, budget: float, known_from: float | None = None
-) -> dict[int, float]:
+def daily_levels(days: Sequence[int], times: Floats, scores: Floats, budget: float) -> dict[int, float]:
     """The level of each day (days since 1970), from the scores before that day began; no later row changes it.
 
-    `known_from` (seconds) is when scores began, by default the first of `times`: of a shorter past, a part of the
-    budget is taken, so that a server's second day is not judged as if seven had been quiet.
+    `times` ascend, in seconds. Where scores began less than seven days before, a part of the budget is taken, so that a
+    server's second day is not judged as if a week had been quiet; a day with no scores before it has the level
+    infinity.
     """
     levels = {}
     for day in days:
         end = day * DAY_S
-        start = end - TRAILING_DAYS * DAY_S
-        first, last = np.searchsorted(times, (start, end))
-        begin = max(start, known_from if known_from is not None else float(times[0]) if times.size else end)
-        levels[day] = level(times[first:last], scores[first:last], int(budget * max(end - begin, 0.0) / DAY_S + 1e-9))
+        first, yesterday, last = np.searchsorted(times, (end - TRAILING_DAYS * DAY_S, end - DAY_S, end)).tolist()
+        covered = min(TRAILING_DAYS, (end - float(times[first])) / DAY_S) if first < last else 0.0
+        week = level(times[first:last], scores[first:last], _allowed(budget * covered))
+        storm = level(times[yesterday:last], scores[yesterday:last], max(1, _allowed(budget)))
+        levels[day] = max(week, storm) if yesterday < last else week
     return levels
+
+
+def _allowed(episodes: float) -> int:
+    """A budget in whole episodes, halves up."""
+    return int(episodes + 0.5 + 1e-9)
 
 
 def day_of(times: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
