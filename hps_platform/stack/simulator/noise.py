@@ -49,7 +49,8 @@ def normal(keys: Keys, index: Ints) -> Floats:
     """Nearly standard normal values (bounded by about 3.5)."""
     h = hashes(keys, index)
     lanes = (h & _LANE) + ((h >> np.uint64(16)) & _LANE) + ((h >> np.uint64(32)) & _LANE) + (h >> np.uint64(48))
-    return (lanes.astype(np.float64) - _LANES_MEAN) / _LANES_SD
+    values: Floats = (lanes.astype(np.float64) - _LANES_MEAN) / _LANES_SD
+    return values
 
 
 def uniform(keys: Keys, index: Ints) -> Floats:

@@ -1,0 +1,125 @@
+"""What goes wrong, on which machine and when: the plan of incidents, by seed.
+
+`plan` covers one week of one fleet and can be asked for any week, past or future. What an incident does to a machine
+is `model`'s business, when it becomes visible `timetable`'s.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hps_platform.stack.simulator.fleet import Host
+from hps_platform.stack.simulator.noise import Floats, between, key_of, number
+
+WEEK = 7 * 24 * 60
+DAY = 24 * 60
+
+CPU_HOG = "cpu_hog"
+MEMORY_LEAK = "memory_leak"
+DISK_SATURATION = "disk_saturation"
+NETWORK_ERRORS = "network_errors"
+RUNAWAY_PROCESS = "runaway_process"
+FILESYSTEM_FILLING = "filesystem_filling"
+KINDS = (CPU_HOG, MEMORY_LEAK, DISK_SATURATION, NETWORK_ERRORS, RUNAWAY_PROCESS, FILESYSTEM_FILLING)
+
+# Minutes of full effect at least and at most, and minutes until the full effect.
+_LENGTH = {
+    CPU_HOG: (35, 95, 2),
+    MEMORY_LEAK: (90, 170, 75),
+    DISK_SATURATION: (30, 90, 3),
+    NETWORK_ERRORS: (35, 120, 2),
+    RUNAWAY_PROCESS: (30, 80, 8),
+    FILESYSTEM_FILLING: (80, 150, 60),
+}
+_SHARE_OF_HOSTS = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One thing going wrong. `start` and `end` are minutes since 1970; `strength` is between 0 and 1."""
+
+    host: str
+    kind: str
+    start: int
+    end: int
+    ramp: int
+    strength: float
+    key: int
+
+    def level(self, minutes: Floats) -> Floats:
+        """How much of the full effect there is at each time (in minutes since 1970): 0 outside, up to 1 within."""
+        up = np.clip((minutes - self.start) / self.ramp, 0.0, 1.0)
+        return np.where(minutes < self.end, up, 0.0)
+
+
+def kinds_of(host: Host) -> tuple[str, ...]:
+    """What can go wrong on this machine so that its commands show it: Solaris prints no memory in use."""
+    return tuple(kind for kind in KINDS if not (host.os == "solaris" and kind == MEMORY_LEAK))
+
+
+def _clear_of_backup(host: Host, start: int, length: int) -> int:
+    """The start, moved past the nightly backup, in whose noise nobody could say what is the incident's."""
+    busy_from, busy_to = host.backup_minute - 30 - length, host.backup_minute + 150
+    minute = start % DAY
+    if minute > busy_from % DAY and busy_from < 0:
+        return start + DAY - minute + busy_to
+    return start + busy_to - minute if busy_from <= minute < busy_to else start
+
+
+def _incident(host: Host, kind: str, start: int, length: int | None = None) -> Incident:
+    shortest, longest, ramp = _LENGTH[kind]
+    length = length or int(between(shortest, longest, host.key, "length", start))
+    return Incident(
+        host=host.hostname,
+        kind=kind,
+        start=start,
+        end=start + max(length, ramp + 15),
+        ramp=ramp,
+        strength=between(0.45, 1.0, host.key, "strength", start),
+        key=key_of(host.key, "incident", start),
+    )
+
+
+def _pick(host: Host, week: int, kinds: tuple[str, ...]) -> str:
+    return kinds[int(number(host.key, "kind", week) * len(kinds))]
+
+
+def _shown(hosts: tuple[Host, ...], epoch: int, week: int) -> dict[str, Incident]:
+    """Those that a demo is to show: one that has just passed when live time begins, and three in its first hours."""
+    order = sorted(hosts, key=lambda host: number(host.key, "order", week))
+    sudden = (CPU_HOG, NETWORK_ERRORS, RUNAWAY_PROCESS, DISK_SATURATION)
+    if week == -1:
+        host = order[0]
+        ago = int(between(240, 720, host.key, "recent"))
+        return {host.hostname: _incident(host, _pick(host, week, sudden), epoch - ago)}
+    if week == 0:
+        shown = {}
+        for host, after, kinds in zip(order, (12, 105, 290), (sudden, kinds_of(order[1]), sudden), strict=False):
+            shown[host.hostname] = _incident(host, _pick(host, week, kinds), epoch + after)
+        return shown
+    return {}
+
+
+@lru_cache(maxsize=64)
+def plan(hosts: tuple[Host, ...], epoch: int, week: int) -> dict[str, Incident]:
+    """The incidents of a week, at most one per host, by hostname.
+
+    `epoch` is the minute at which live time begins; week 0 begins there, week -1 ends there.
+    """
+    shown = _shown(hosts, epoch, week)
+    planned = dict(shown)
+    for host in hosts:
+        if host.hostname in shown or number(host.key, "has incident", week) >= _SHARE_OF_HOSTS:
+            continue
+        kind = _pick(host, week, kinds_of(host))
+        start = epoch + week * WEEK + int(between(DAY / 3, WEEK - DAY / 2, host.key, "start", week))
+        planned[host.hostname] = _incident(host, kind, _clear_of_backup(host, start, 180))
+    return planned
+
+
+def of_host(hosts: tuple[Host, ...], host: Host, epoch: int, first: int, last: int) -> list[Incident]:
+    """The host's incidents that touch the minutes from `first` to `last`."""
+    weeks = range((first - epoch) // WEEK - 1, (last - epoch) // WEEK + 1)
+    found = (plan(hosts, epoch, week).get(host.hostname) for week in weeks)
+    return [incident for incident in found if incident and incident.start <= last and incident.end > first]

@@ -1,0 +1,211 @@
+"""AIX 7.2: vmstat with pc and ec on shared processors, iostat -d, netstat -in, ps -o, df -k, svmon -G, lsps -s."""
+
+import numpy as np
+
+from hps_platform.stack.simulator.filesystems import usages, used_kb
+from hps_platform.stack.simulator.fleet import Host
+from hps_platform.stack.simulator.model import NET_FIELDS, NETS, ROW
+from hps_platform.stack.simulator.noise import Floats
+from hps_platform.stack.simulator.render.forms import (
+    Answer,
+    Field,
+    Moments,
+    Once,
+    Stream,
+    age,
+    clock,
+    lines,
+    options_of,
+    output_fields,
+    process_table,
+    shares,
+    whole,
+)
+
+VMSTAT_DEDICATED = (
+    "kthr    memory              page              faults        cpu\n"
+    "----- ----------- ------------------------ ------------ -----------\n"
+    " r  b   avm   fre  re  pi  po  fr   sr  cy  in   sy  cs us sy id wa\n"
+)
+VMSTAT_SHARED = (
+    "kthr    memory              page              faults              cpu\n"
+    "----- ----------- ------------------------ ------------ -----------------------\n"
+    " r  b   avm   fre  re  pi  po  fr   sr  cy  in   sy  cs us sy id wa    pc    ec\n"
+)
+VMSTAT_ROW = "%2d %2d %6d %5d %3d %3d %3d %3d %4d %3d %3d %4d %3d %2d %2d %2d %2d"
+VMSTAT_SHARED_ROW = VMSTAT_ROW + " %5.2f %5.1f"
+IOSTAT_HEADER = "\nDisks:        % tm_act     Kbps      tps    Kb_read   Kb_wrtn\n"
+IOSTAT_ROW = "%-13s%7.1f %9.1f %9.1f   %8d  %8d\n"
+NETSTAT_HEADER = "Name  Mtu   Network     Address            Ipkts Ierrs    Opkts Oerrs  Coll\n"
+NETSTAT_ROW = "%-5s %-5d %-11s %-17s %7d %5d %8d %5d %5d\n"
+DF_HEADER = "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n"
+DF_ROW = "%-13s %11d %9d %4d%% %8d %5d%% %s\n"
+SVMON = (
+    "               size       inuse        free         pin     virtual   mmode\n"
+    "memory  %11d %11d %11d %11d %11d %7s\n"
+    "pg space%11d %11d\n"
+    "\n"
+    "               work        pers        clnt       other\n"
+    "pin     %11d %11d %11d %11d\n"
+    "in use  %11d %11d %11d\n"
+    "\n"
+    "PageSize   PoolSize       inuse        pgsp         pin     virtual\n"
+    "s    4 KB         - %11d %11d %11d %11d\n"
+    "m   64 KB         - %11d %11d %11d %11d\n"
+)
+LSPS = "Total Paging Space   Percent Used\n      %dMB%16d%%\n"
+VERSION = ("7", "2")
+LEVEL = "7200-05-09-2446"
+
+
+def _vmstat_preamble(host: Host, _at: float) -> str:
+    entitled = f" ent={host.entitlement:.2f}" if host.entitlement else ""
+    return f"\nSystem configuration: lcpu={host.cpus} mem={host.memory_mb}MB{entitled}\n\n"
+
+
+def _vmstat_header(host: Host) -> str:
+    return VMSTAT_SHARED if host.entitlement else VMSTAT_DEDICATED
+
+
+def _vmstat(host: Host, states: Floats, _interval_s: float) -> list[str]:
+    run, blocked, avm, cache, pi, po, fr, sr, interrupts, calls, switches = whole(
+        states, "r", "b", "comp", "cache", "pi", "po", "fr", "sr", "in", "sysc", "cs"
+    )
+    us, sy, idle, wa = shares(states, wait=True)
+    pages = host.memory_kb // 4
+    virtual = [kb // 4 for kb in avm]
+    free = [max(pages - (used + cached) // 4, 960) for used, cached in zip(avm, cache, strict=True)]
+    zero = [0] * len(run)
+    columns: list[list[int]] = [
+        run, blocked, virtual, free, zero, pi, po, fr, sr, zero, interrupts, calls, switches, us, sy, idle, wa,
+    ]  # fmt: skip
+    if not host.entitlement:
+        return lines(VMSTAT_ROW + "\n", columns)
+    consumed = states[ROW["pc"]]
+    entitled = (100.0 * consumed / host.entitlement).tolist()
+    return lines(VMSTAT_SHARED_ROW + "\n", [*columns, consumed.tolist(), entitled])
+
+
+def _iostat_preamble(host: Host, _at: float) -> str:
+    virtual = f" vdisks={len(host.disks)}" if host.entitlement else ""
+    entitled = f" ent={host.entitlement:.2f}" if host.entitlement else ""
+    paths = 2 * len(host.disks)
+    return f"\nSystem configuration: lcpu={host.cpus} drives={len(host.disks)}{entitled} paths={paths}{virtual}\n"
+
+
+def _iostat(host: Host, states: Floats, interval_s: float) -> list[str]:
+    disks = []
+    for number, disk in enumerate(host.disks):
+        rs, ws, krs, kws, _, busy = states[ROW[f"rs{number}"] : ROW[f"rs{number}"] + 6]
+        read = np.rint(krs * interval_s).astype(np.int64)
+        written = np.rint(kws * interval_s).astype(np.int64)
+        kbps = ((read + written) / interval_s).tolist()
+        names = [disk.name] * len(kbps)
+        disks.append(
+            lines(IOSTAT_ROW, (names, busy.tolist(), kbps, (rs + ws).tolist(), read.tolist(), written.tolist()))
+        )
+    return ["".join(rows) for rows in zip(*disks, strict=True)]
+
+
+def _netstat(moments: Moments) -> list[str]:
+    host = moments.host
+    counted = moments.counters.astype(np.int64)
+    texts = [NETSTAT_HEADER] * len(moments.seconds)
+    for number, interface in enumerate(host.interfaces):
+        row = number * len(NET_FIELDS)
+        ipkts, opkts, ierrs, oerrs = (counted[row + place].tolist() for place in range(4))
+        mac = ".".join(f"{octet:x}" for octet in interface.mac)
+        for network, address in ((f"link#{number + 2}", mac), (interface.network, interface.address)):
+            start = "%-5s %-5d %-11s %-17s" % (interface.name, interface.mtu, network, address)  # noqa: UP031
+            form = f"{start} %7d %5d %8d %5d     0\n"
+            texts = [t + form % v for t, v in zip(texts, zip(ipkts, ierrs, opkts, oerrs, strict=True), strict=True)]
+    looped = counted[(NETS - 1) * len(NET_FIELDS)].tolist()
+    rows = "".join(
+        ("%-5s %-5d %-11s %-17s" % ("lo0", 16896, network, address)).replace("%", "%%") + " %7d     0 %8d     0     0\n"  # noqa: UP031
+        for network, address in (("link#1", ""), ("127", "127.0.0.1"), ("::1%1", ""))
+    )
+    return [text + rows % (count, count, count, count, count, count) for text, count in zip(texts, looped, strict=True)]
+
+
+def _df(moments: Moments) -> list[str]:
+    host = moments.host
+    used = used_kb(moments.machine, np.array(moments.seconds) / 60.0)
+    texts = []
+    for place in range(len(moments.seconds)):
+        rows = [DF_HEADER]
+        for usage in usages(host, used[:, place]):
+            full = -(-100 * usage.used_kb // usage.mount.size_kb)
+            nodes = -(-100 * usage.inodes_used // usage.inodes)
+            mount = usage.mount
+            rows.append(
+                DF_ROW % (mount.device, mount.size_kb, usage.free_kb, full, usage.inodes_used, nodes, mount.path)
+            )
+            if mount.path == "/admin":
+                rows.append("/proc                    -         -    -         -     -  /proc\n")
+        texts.append("".join(rows))
+    return texts
+
+
+def _svmon(moments: Moments) -> list[str]:
+    host = moments.host
+    pages, paging = host.memory_kb // 4, host.paging_kb // 4
+    mode = "Shared" if host.entitlement else "Ded"
+    pinned = pages // 9
+    texts = []
+    for comp, cache, swap in zip(*whole(moments.states, "comp", "cache", "swap"), strict=True):
+        work, files, paged = comp // 4, cache // 4, swap // 4
+        in_use = min(work + files, pages - 960)
+        small, medium = in_use - in_use // 5 // 16 * 16, in_use // 5 // 16
+        texts.append(
+            SVMON % (
+                pages, in_use, pages - in_use, pinned, work + paged, mode, paging, paged,
+                pinned * 3 // 4, 0, 2108, pinned // 4, work, 0, files,
+                small, paged, pinned * 2 // 3, work - work // 5, medium, 0, pinned // 48, work // 80,
+            )
+        )  # fmt: skip
+    return texts
+
+
+def _lsps(moments: Moments) -> list[str]:
+    host = moments.host
+    (swap,) = whole(moments.states, "swap")
+    return [LSPS % (host.paging_mb, round(100 * used / host.paging_kb)) for used in swap]
+
+
+PS_FIELDS = {
+    "pid": Field("PID", 8, False, lambda p: str(p.pid)),
+    "ppid": Field("PPID", 8, False, lambda p: str(p.ppid)),
+    "user": Field("USER", 8, False, lambda p: p.user[:8]),
+    "pcpu": Field("%CPU", 5, False, lambda p: f"{p.cpu_pct:.1f}"),
+    "pmem": Field("%MEM", 5, False, lambda p: f"{p.memory_pct:.1f}"),
+    "vsz": Field("VSZ", 6, False, lambda p: str(p.vsz_kb)),
+    "rssize": Field("RSS", 6, False, lambda p: str(p.rss_kb)),
+    "etime": Field("ELAPSED", 11, False, lambda p: age(p.elapsed_s)),
+    "time": Field("TIME", 11, False, lambda p: clock(p.cpu_time_s)),
+    "stat": Field("S", 1, False, lambda _: "A"),
+    "args": Field("COMMAND", 0, True, lambda p: p.args),
+}
+
+VMSTAT = Stream("aix/vmstat-1-5-shared-capped-1.txt", _vmstat_preamble, _vmstat_header, _vmstat, 20)
+IOSTAT = Stream("aix/iostat-d-1-1-1.txt", _iostat_preamble, lambda _: IOSTAT_HEADER, _iostat, 1)
+ANSWERS: dict[tuple[str, str], Answer] = {
+    ("vmstat", ""): VMSTAT,
+    ("iostat", "d"): IOSTAT,
+    ("netstat", "in"): Once("aix/netstat-in-1.txt", _netstat),
+    ("df", "k"): Once("aix/df-k-1.txt", _df),
+    ("svmon", "G"): Once("aix/svmon-G-2.txt", _svmon),
+    ("lsps", "s"): Once("aix/lsps-s-6.1a-1.txt", _lsps),
+}
+PS_FIXTURE = "aix/ps-aux-pase-1.txt"
+
+
+def answer(program: str, arguments: tuple[str, ...]) -> Answer | None:
+    """See `render.answer`."""
+    if program == "ps":
+        return Once(PS_FIXTURE, process_table(PS_FIELDS, output_fields(arguments)))
+    return ANSWERS.get((program, options_of(arguments)))
+
+
+def uname(host: Host) -> str:
+    """`uname -a`: release before version, and the machine's number."""
+    return f"AIX {host.hostname} {VERSION[1]} {VERSION[0]} 00F{host.key % 16**8:08X}C00"[:60]

@@ -1,0 +1,173 @@
+"""One command on one channel: prints what the machine says, at the interval asked for, until the client leaves."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import asyncssh
+import numpy as np
+
+from hps_platform.stack.simulator.live import Live
+from hps_platform.stack.simulator.model import NET_ROWS
+from hps_platform.stack.simulator.noise import Floats
+from hps_platform.stack.simulator.processes import ProcessTable
+from hps_platform.stack.simulator.render.forms import Moments, Once
+from hps_platform.stack.simulator.shell import Printed, Report, Reports, Step, steps
+from hps_platform.stack.simulator.wheel import Wheel
+
+log = logging.getLogger(__name__)
+_COUNTED = ("netstat", "/proc/net/dev")
+
+
+class Answering:
+    """A machine that answers now: its live state and its process table, shared by all channels to it."""
+
+    def __init__(self, live: Live, wheel: Wheel, clock: Callable[[], float], printed: Callable[[str], None]) -> None:
+        """`clock` tells seconds since 1970; `printed` hears of each report of vmstat when it has been written."""
+        self.live = live
+        self.wheel = wheel
+        self.clock = clock
+        self.printed = printed
+        self.host = live.machine.host
+        self.table = ProcessTable(live.machine)
+
+    def once(self, once: Once, command: str) -> str:
+        """The text of a command that prints once."""
+        at = self.clock()
+        counted = any(word in command for word in _COUNTED)
+        counters: Floats = self.live.counters(at) if counted else np.zeros(len(NET_ROWS))
+        state = self.live.state(at, 2.0)
+        return once.texts(Moments(self.live.machine, self.table, [int(at)], state, counters.reshape(-1, 1)))[0]
+
+
+class Channel(asyncssh.SSHServerSession[str]):
+    """A session channel: one `exec` request, or a login without a command that shows the message of the day."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self._channel: asyncssh.SSHServerChannel[str] | None = None
+        self._command = ""
+        self._waiting: list[Step] = []
+        self._exit_code = 0
+        self._closed = False
+        self._paused = False
+        self._started = 0.0
+        self._clock_offset = 0.0
+        self._reports = 0
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[str]) -> None:
+        """Keeps the channel to write to."""
+        self._channel = chan
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left: nothing is printed any more."""
+        self._closed = True
+
+    def exec_requested(self, command: str) -> bool:
+        """Every command is tried, as a shell would."""
+        self._command = command
+        return True
+
+    def shell_requested(self) -> bool:
+        """A login without a command: shows the message of the day and ends."""
+        host = self._answering.host
+        self._command = f"echo 'Welcome to {host.hostname} ({host.role}). Authorised use only.'"
+        return True
+
+    def pty_requested(self, term_type: str, term_size: tuple[int, int, int, int], term_modes: object) -> bool:
+        """A terminal changes nothing in what is printed."""
+        return True
+
+    def session_started(self) -> None:
+        """Begins with the first step."""
+        self._waiting = steps(self._answering.host, self._command)
+        self._next()
+
+    def signal_received(self, signal: str) -> None:
+        """Any signal ends the command, as vmstat is ended."""
+        self._end(130)
+
+    def break_received(self, msec: int) -> bool:
+        """Control-C on a terminal."""
+        self._end(130)
+        return True
+
+    def eof_received(self) -> bool:
+        """These commands read no input; the client may still want the output."""
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read: what would be printed now is left out, so that memory stays bounded."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._paused = False
+
+    def _next(self) -> None:
+        while self._waiting and not self._closed:
+            step = self._waiting.pop(0)
+            if isinstance(step, Reports):
+                self._begin(step)
+                return
+            self._print_step(step)
+        self._end(self._exit_code)
+
+    def _print_step(self, step: Printed | Report) -> None:
+        if isinstance(step, Report):
+            self._exit_code = 0
+            self._write(step.filtered(self._answering.once(step.once, self._command)))
+            return
+        self._exit_code = step.exit_code
+        self._write(step.stdout)
+        if step.stderr and self._channel:
+            self._channel.write_stderr(step.stderr)
+
+    def _begin(self, step: Reports) -> None:
+        """The first report, about the time since boot, comes at once; the others at whole intervals after it."""
+        answering = self._answering
+        self._started, self._reports = time.monotonic(), 0
+        at = answering.clock()
+        self._clock_offset = at - self._started
+        state = answering.live.since_boot(at)
+        host, stream = answering.host, step.stream
+        report = stream.reports(host, state, step.interval_s or 1.0)[0]
+        self._write(stream.preamble(host, at) + stream.header(host) + report)
+        self._exit_code = 0
+        if step.interval_s is None or step.count == 1:
+            self._next()
+        else:
+            self._reports = 1
+            self._later(step)
+
+    def _later(self, step: Reports) -> None:
+        interval_s = step.interval_s or 1.0
+        self._answering.wheel.at(self._started + self._reports * interval_s, lambda: self._report(step, interval_s))
+
+    def _report(self, step: Reports, interval_s: float) -> None:
+        if self._closed:
+            return
+        answering = self._answering
+        at = self._started + self._clock_offset + self._reports * interval_s
+        if not self._paused:
+            host, stream = answering.host, step.stream
+            text = stream.reports(host, answering.live.state(at, interval_s), interval_s)[0]
+            if stream.repeat and self._reports % stream.repeat == 0:
+                text = stream.header(host) + text
+            self._write(text)
+            if step.program == "vmstat":
+                answering.printed(host.hostname)
+        self._reports += 1
+        if step.count is not None and self._reports >= step.count:
+            self._next()
+        else:
+            self._later(step)
+
+    def _write(self, text: str) -> None:
+        if text and self._channel and not self._closed:
+            self._channel.write(text)
+
+    def _end(self, exit_code: int) -> None:
+        if not self._closed and self._channel:
+            self._closed = True
+            self._channel.exit(exit_code)
