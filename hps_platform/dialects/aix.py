@@ -5,7 +5,7 @@ Pages are 4 KiB everywhere. `LC_ALL=C` on every command: AIX translates headers 
 
 import re
 
-from hps_platform.dialects import interfaces, iostat, memory, mounts, processes, sampling, vmstat
+from hps_platform.dialects import aixdisks, interfaces, memory, mounts, processes, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
 from hps_platform.dialects.text import Number, number, suffixed
@@ -22,7 +22,7 @@ PLAN = (
 
 _PAGE_KB = 4
 
-# vmstat 2 on a shared-processor partition (a dedicated one lacks pc and ec; -I has p, fi, fo for re, cy; -t adds a time)
+# vmstat 2 on a shared-processor partition (a dedicated one lacks pc, ec; -I has p, fi, fo for re, cy; -t adds a time)
 #
 # System configuration: lcpu=16 mem=24576MB ent=1.50
 #
@@ -46,29 +46,6 @@ _VMSTAT = vmstat.Words(
     required=frozenset(("r", "b", "avm", "fre", "pi", "po", "fr", "sr", "in", "sy", "cs", "us", "id", "wa")),
 )
 
-# iostat -d 2
-#
-# System configuration: lcpu=16 drives=3 paths=6 vdisks=1
-#
-# Disks:        % tm_act     Kbps      tps    Kb_read   Kb_wrtn
-# hdisk0          12.5     468.0      71.5        112       824
-# hdisk4           0.0       0.0       0.0          0         0
-_DISKS = {
-    "%tm_act": ("busy_pct", 1.0),
-    "Kbps": ("kb_s", 1.0),
-    "tps": ("tps", 1.0),
-    "Kb_read": ("kb_read", 1.0),
-    "Kb_wrtn": ("kb_wrtn", 1.0),
-}
-
-
-def _disks(line: str) -> sampling.Table | None:
-    names = re.sub(r"% (?=\w)", "%", line).split()
-    if names[0] != "Disks:" or not {"%tm_act", "Kbps", "tps"}.issubset(names):
-        return None
-    return iostat.DiskTable(iostat.parts_of(names, _DISKS), len(names), 0)
-
-
 # svmon -G (4 KiB pages unless a unit is named; newer levels print `available` before mmode)
 #
 #                size       inuse        free         pin     virtual   mmode
@@ -83,9 +60,13 @@ _SVMON_HEADER = re.compile(r"\s*size\s+inuse\s+free\s+pin\s+virtual\b(.*)")
 _SVMON_CACHE_HEADER = re.compile(r"\s*work\s+pers\s+clnt\b.*")
 _SVMON_UNIT = re.compile(r"\s*Unit:\s*(\w+)")
 
-# lsps -s                                      lsps -a
-# Total Paging Space   Percent Used            Page Space Physical Volume Volume Group  Size %Used Active  Auto  Type Chksum
-#       8192MB              12%                hd6        hdisk0          rootvg      8192MB    12    yes   yes    lv      0
+# lsps -s
+# Total Paging Space   Percent Used
+#       8192MB              12%
+#
+# lsps -a
+# Page Space      Physical Volume   Volume Group    Size %Used   Active    Auto    Type   Chksum
+# hd6             hdisk0            rootvg        8192MB    12      yes     yes      lv       0
 _PAGING_TOTAL = re.compile(r"\s*(\d+(?:[.,]\d+)?[MG]B)(?:\s+(\d+)(%?))?\s*", re.ASCII)
 _PAGING_SPACE = re.compile(
     r"\s*\S+\s+\S+\s+\S+\s+(\d+(?:[.,]\d+)?[MG]B)\s+(\d+|NaNQ|-)\s+(yes|no)\s+(?:yes|no)\s+\S+.*", re.ASCII
@@ -186,7 +167,7 @@ DIALECT = Dialect(
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT, unlike=frozenset("svPi")),
-        "iostat": iostat.reader(_disks, "tm_act", headerless=True),
+        "iostat": aixdisks.reader(),
         "netstat": interfaces.reader(),
         "ps": processes.reader(),
         "df": mounts.reader(),

@@ -4,6 +4,7 @@ Dialects say which word is which part; how parts make up a column (reads + write
 the same everywhere and stands in `finish`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -23,15 +24,16 @@ WAITING, ACTIVE = "waiting", "active"
 
 _SIZES = frozenset(("kb_read", "kb_wrtn"))
 _BUSY_LIMIT = 101.0
+_CLOCK = re.compile(r"\d\d:\d\d:\d\d", re.ASCII)
 
 Part = tuple[int, str, float]
 Convert = Callable[[str], Number | None]
 
 
 class DiskTable:
-    """One header of iostat understood: `sampling.Table`. All cells but `disk` and `words` must be numbers or nulls."""
+    """One header of iostat understood: `sampling.Table`. All cells but the disk's must be numbers or nulls."""
 
-    __slots__ = ("_convert", "_count", "_disk", "_parts", "_plain", "_words")
+    __slots__ = ("_clocked", "_convert", "_count", "_disk", "_parts", "_plain", "_totals")
 
     def __init__(
         self,
@@ -39,32 +41,37 @@ class DiskTable:
         count: int,
         disk: int,
         *,
-        words: frozenset[int] = frozenset(),
         convert: Convert | None = None,
+        clocked: bool = False,
+        totals: frozenset[str] = frozenset(),
     ) -> None:
         self._parts = tuple(parts)
         self._count = count
         self._disk = disk if disk >= 0 else count + disk
-        self._words = words | {self._disk}
+        self._clocked = clocked  # a time may follow the last cell
+        self._totals = totals  # names of rows that add up others
         self._plain = convert is None
         self._convert = convert or number
 
     def counts(self, line: str) -> bool:
         words = line.split()
-        if len(words) != self._count:
+        if len(words) != self._count and not (self._clocked and len(words) == self._count + 1):
             return False
         cell = words[1 if self._disk == 0 else 0]
         return cell[0].isdigit() or cell.lower() in NULLS
 
     def cells(self, line: str) -> Row | None:
         words = line.split()
-        if len(words) != self._count:
+        if self._clocked and len(words) == self._count + 1 and _CLOCK.fullmatch(words[-1]) is not None:
+            words.pop()
+        if len(words) != self._count or words[self._disk] in self._totals:
             return None
+        disk = self._disk
         convert = self._convert
         numbers: list[Number | None] = []
         try:
             for index, word in enumerate(words):
-                if index in self._words:
+                if index == disk:
                     numbers.append(None)
                 elif self._plain and "." in word and "," not in word:
                     numbers.append(float(word) if word[0].isdigit() and word[-1].isdigit() else convert(word))
@@ -72,7 +79,7 @@ class DiskTable:
                     numbers.append(convert(word))
         except ValueError:
             return None
-        row: Row = {"disk": words[self._disk]}
+        row: Row = {"disk": words[disk]}
         for index, name, factor in self._parts:
             value = numbers[index]
             row[name] = value if value is None or factor == 1 else scaled(value, factor)
@@ -113,13 +120,11 @@ def _service(row: Row) -> Number | None:
 def finish(cells: Row) -> Row:
     """The family's row out of a disk's cells."""
     row = _EMPTY.copy()
-    for name, value in cells.items():
-        if name == "disk":
+    for name, printed in cells.items():
+        value = printed if name == "disk" else _plausible(name, printed)
+        cells[name] = value
+        if name in row:
             row[name] = value
-        else:
-            cells[name] = value = _plausible(name, value)
-            if name in row:
-                row[name] = value
     if READS in cells and "tps" not in cells:
         row["tps"] = _sum(cells, READS, WRITES)
     if "kb_s" not in cells and "kb_read_s" in cells:

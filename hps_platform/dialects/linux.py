@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from hps_platform.dialects import interfaces, iostat, memory, mounts, processes, sampling, vmstat
+from hps_platform.dialects import interfaces, memory, mounts, processes, sysstat, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
 from hps_platform.dialects.text import Number, counter, number, scaled, suffixed
@@ -41,7 +41,7 @@ _VMSTAT = vmstat.Words(
     },
     required=frozenset(("r", "b", "swpd", "free", "si", "so", "bi", "bo", "in", "cs", "us", "sy", "id")),
 )
-_SCALES = {"k": 1000 / 1024, "K": 1.0, "m": 1_000_000 / 1024, "M": 1024.0}
+_SCALES = {"k": 1000 / 1024, "K": 1, "m": 1_000_000 / 1024, "M": 1024}
 _SCALED = ("fre", "swpd", "buff", "cache", "pi", "po")
 
 
@@ -49,48 +49,6 @@ def _vmstat_factors(program: Program) -> Mapping[str, float]:
     """`-S M` changes the unit of sizes; the header does not say so."""
     unit = program.value("S")
     return dict.fromkeys(_SCALED, _SCALES[unit]) if unit in _SCALES else {}
-
-
-# iostat -dxk 2 (12.x; older ones have other words in another order, and `Device:`)
-#
-# Device            r/s     rkB/s   rrqm/s  %rrqm r_await rareq-sz     w/s     wkB/s   wrqm/s  %wrqm w_await wareq-sz     d/s     dkB/s   drqm/s  %drqm d_await dareq-sz     f/s f_await  aqu-sz  %util
-# nvme0n1         21.50    344.00     2.00   8.51    0.42    16.00   40.00    860.00     9.50  19.19    1.10    21.50    0.00      0.00     0.00   0.00    0.00     0.00    1.50    0.33    0.05   3.80
-_MB = 1024.0
-_SECTOR = 0.5
-_UNITS = (("kB", 1.0), ("Kb", 1.0), ("MB", _MB), ("Blk", _SECTOR))
-_DISKS: Mapping[str, tuple[str, float]] = {
-    "tps": ("tps", 1),
-    "r/s": (iostat.READS, 1),
-    "w/s": (iostat.WRITES, 1),
-    **{f"{unit}_read/s": ("kb_read_s", factor) for unit, factor in _UNITS},
-    **{f"{unit}_wrtn/s": ("kb_wrtn_s", factor) for unit, factor in _UNITS},
-    **{f"{unit}_read": ("kb_read", factor) for unit, factor in _UNITS},
-    **{f"{unit}_wrtn": ("kb_wrtn", factor) for unit, factor in _UNITS},
-    "rkB/s": ("kb_read_s", 1),
-    "wkB/s": ("kb_wrtn_s", 1),
-    "rMB/s": ("kb_read_s", _MB),
-    "wMB/s": ("kb_wrtn_s", _MB),
-    "rsec/s": ("kb_read_s", _SECTOR),
-    "wsec/s": ("kb_wrtn_s", _SECTOR),
-    "await": ("service_time_ms", 1),
-    "r_await": (iostat.READ_MS, 1),
-    "w_await": (iostat.WRITE_MS, 1),
-    "aqu-sz": ("queue_length", 1),
-    "avgqu-sz": ("queue_length", 1),
-    "%util": ("busy_pct", 1),
-}
-
-
-def _disks(line: str) -> sampling.Table | None:
-    names = line.split()
-    if names[0] in ("Device", "Device:", "Disks:"):
-        disk = 0
-    elif names[-1] == "Device":
-        disk = -1
-    else:
-        return None
-    parts = iostat.parts_of(names, _DISKS)
-    return iostat.DiskTable(parts, len(names), disk) if parts else None
 
 
 # /proc/net/dev
@@ -258,7 +216,7 @@ DIALECT = Dialect(
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT, unlike=frozenset("sdDfmp"), no_boot_report="y", factors=_vmstat_factors),
-        "iostat": iostat.reader(_disks, "evice", no_boot_report="y"),
+        "iostat": sysstat.reader(),
         "/proc/net/dev": Reader("netstat", _proc_net_dev),
         "netstat": Reader("netstat", _netstat),
         "ps": processes.reader(),

@@ -108,17 +108,17 @@ def _percentage(cell: str) -> Number | None:
     return within(number(cell[:-1]), 0, 10_000) if cell.endswith("%") else None
 
 
-def _size(cell: str, kib: float) -> Number | None:
+def _size(cell: str, kib: float, base: int) -> Number | None:
     """In KiB. A unit beside the number is the cell's own, as with `-h`; the header's block then says nothing more."""
     if cell == "-":
         return None
     if cell[-1].isalpha() or not kib:
-        value = suffixed(cell)
+        value = suffixed(cell, base)
         return None if value is None else scaled(value, 1 / 1024)
     return scaled(number(cell), kib)
 
 
-def _row(mounts: _Mounts, device: str, cells: Sequence[str], mount: str) -> Row | None:
+def _row(mounts: _Mounts, device: str, cells: Sequence[str], mount: str, base: int) -> Row | None:
     """The family's row; `None` for what has no size: `/proc` and its kin."""
     row = _EMPTY.copy()
     row["mount"], row["device"] = mount, device
@@ -128,7 +128,7 @@ def _row(mounts: _Mounts, device: str, cells: Sequence[str], mount: str) -> Row 
         if column.endswith("_pct"):
             row[column] = _percentage(cell)
         elif column in ("size", "used", "avail", "free"):
-            value = _size(cell, mounts.kib)
+            value = _size(cell, mounts.kib, base)
             free = free or column == "free"
             row["avail_kb" if column == "free" else f"{column}_kb"] = within(value, -LARGEST_SIZE, LARGEST_SIZE)
         elif column == "ifree":
@@ -151,6 +151,7 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     mounts: _Mounts | None = None
     tables: set[str] = set()  # mount points of the table under way
     device = ""
+    base = 1000 if programs[0].has("H") or "--si" in programs[0].arguments else 1024
     for line in text.split("\n"):
         if "Mounted on" in line:
             found = _header(line.strip())
@@ -170,7 +171,7 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
                 continue
             name, (*cells, mount) = device, match.groups()
             device = ""
-        row = _row(mounts, name, cells, mount)
+        row = _row(mounts, name, cells, mount, base)
         if row is None:
             continue
         if mount in tables:

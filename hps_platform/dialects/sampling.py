@@ -4,7 +4,7 @@ A `Table` is what one header line promises: which cell is which column. What hea
 knowledge; here stands what is common: repeated and changing headers, the since-boot first report, cut rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -97,6 +97,25 @@ class _Reports:
         report[key] = cells if before is None else {**before, **cells}
 
 
+def _since_boot(count: int, *, streamed: bool, interval: bool, since_boot_first: bool) -> tuple[int, bool]:
+    """How many of `count` reports to leave out from the first, and whether to mark the only one."""
+    if streamed or not since_boot_first or not count:
+        return 0, False
+    return (1, False) if interval or count > 1 else (0, True)
+
+
+def samples(
+    reports: Sequence[list[Row]], *, streamed: bool, interval: bool, since_boot_first: bool = True
+) -> list[Row]:
+    """The rows of reports found otherwise than by a header, by the same rule as `read`."""
+    first, marked = _since_boot(len(reports), streamed=streamed, interval=interval, since_boot_first=since_boot_first)
+    rows = [row for report in reports[first:] for row in report]
+    if marked:
+        for row in rows:
+            row["since_boot"] = True
+    return rows
+
+
 def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_boot_first: bool = True) -> Reading:
     """All samples of an output.
 
@@ -117,13 +136,9 @@ def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_b
             table = found
             recognised = True
             reports.header(line)
-    marked = False
-    first = 0
-    if not streamed and since_boot_first and reports.reports:
-        if interval or len(reports.reports) > 1:
-            first = 1
-        else:
-            marked = True
+    first, marked = _since_boot(
+        len(reports.reports), streamed=streamed, interval=interval, since_boot_first=since_boot_first
+    )
     reading = Reading(recognised=recognised, duplicates=sum(reports.duplicates[first:]))
     finish = layouts.finish
     if layouts.key is None:

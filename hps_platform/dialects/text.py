@@ -159,26 +159,34 @@ _FAILURES = re.compile(
 )
 
 
+_MESSAGE_ID = re.compile(r"0\d{3}-\d{3}\b", re.ASCII)
+_COUNTED = re.compile(r"\s*\d+\s+[A-Za-z]|.*[:=]\s*\d+\s*$", re.ASCII)
+
+
 def failure(text: str) -> str | None:
     """The line in which a command or shell says that it failed, or `None`.
 
-    Text that mentions an error but holds rows of numbers as well is some table, not a failed command.
+    Text that mentions an error but holds data as well is some report, not a failed command.
     """
-    found = _FAILURES.search(text)
-    if found is None or looks_tabular(text):
+    if _FAILURES.search(text) is None or looks_tabular(text):
         return None
-    start = text.rfind("\n", 0, found.end() - 1) + 1 if "\n" in text[: found.start() + 1] else 0
-    start = max(start, text.rfind("\n", 0, found.start()) + 1)
-    end = text.find("\n", found.end())
-    return text[start : end if end >= 0 else len(text)].strip()
+    for line in text.split("\n"):
+        said = line.strip()
+        if said and _FAILURES.search(said) and (not said[0].isdigit() or _MESSAGE_ID.match(said)):
+            return said
+    return None
 
 
 def looks_tabular(text: str) -> bool:
-    """Whether some line holds four numbers or more: data of a table, known or not."""
-    return any(
-        sum(1 for word in line.split() if _NUMBER.fullmatch(word.rstrip("%")) is not None) >= 4
-        for line in text.split("\n")
-    )
+    """Whether the text holds data, known or not: a line of four numbers or more, or several of a number and a label."""
+    counted = 0
+    for line in text.split("\n"):
+        if sum(1 for word in line.split() if _NUMBER.fullmatch(word.rstrip("%")) is not None) >= 4:
+            return True
+        counted += _COUNTED.match(line) is not None
+        if counted >= 4:
+            return True
+    return False
 
 
 def first_line(text: str, width: int = 120) -> str:
