@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
@@ -72,11 +73,18 @@ def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = 
     docs.describe(api)
 
     script_hashes: Callable[[], Collection[str]] = tuple
+    api.add_middleware(problems.Boundary, passed=_page_signals() if pages else ())
     if pages:
         script_hashes = _hashes_of((mount or _shell)(api, data))
     # Last, hence outermost: nothing of the pages' own middleware runs for a stranger.
     api.add_middleware(Guard, settings=settings, credentials=credentials, script_hashes=script_hashes)
     return api
+
+
+def _page_signals() -> tuple[type[Exception], ...]:
+    from dash.exceptions import PreventUpdate
+
+    return (PreventUpdate,)
 
 
 def _shell(api: FastAPI, data: Data) -> Any:
@@ -110,7 +118,8 @@ def _missing(api: FastAPI, request: Request) -> Response:
     ours = [route for route in api.router.routes if not getattr(route, "path", "").endswith(":path}")]
     taken = any(route.matches(scope)[0] is not Match.NONE for route in ours)
     if taken and request.method in ("GET", "HEAD"):
-        return RedirectResponse(request.url.replace(path=other), status_code=307)
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{quote(other)}{query}", status_code=307)
     if taken:
         return problems.response(404, f"There is nothing at {path}: the path is {other}")
     return problems.response(404, f"There is nothing at {path}: see /api/docs")

@@ -148,12 +148,9 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
-        started = False
 
         async def answer(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 self._add_headers(scope, message)
             await send(message)
 
@@ -164,10 +161,6 @@ class Guard:
         token = session.enter(user)
         try:
             await self._app(scope, _limited(receive), answer)
-        except Exception as error:
-            if started:
-                raise
-            await problems.unexpected(error, f"{scope['method']} {scope['path']}")(scope, receive, answer)
         finally:
             session.leave(token)
 

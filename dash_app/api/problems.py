@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hps_platform import errors
 
@@ -84,8 +85,39 @@ def _sentence(error: dict[str, Any]) -> str:
     return text if own or not where else f"{where}: {text}"
 
 
+class Boundary:
+    """Innermost middleware: what nobody foresaw is logged and answered here, before Dash gives it a silent answer.
+
+    `passed` are exceptions that mean something to the middleware outside, such as Dash's `PreventUpdate`.
+    """
+
+    def __init__(self, app: ASGIApp, *, passed: tuple[type[Exception], ...] = ()) -> None:
+        self._app = app
+        self._passed = passed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except self._passed:
+            raise
+        except Exception as error:  # the one place where every endpoint's failures end
+            if started:
+                raise
+            await unexpected(error, f"{scope['method']} {scope['path']}")(scope, receive, send)
+
+
 def install(api: FastAPI) -> None:
-    """Registers the handlers; what they don't catch is caught by the guard around the whole application."""
+    """Registers the handlers of errors that are foreseen; `Boundary` is for the others."""
 
     async def ours(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.HpsError)  # noqa: S101  registered for that type
