@@ -48,22 +48,36 @@ def level(times: Floats, scores: Floats, allowed: int) -> float:
     return FLOOR
 
 
-def daily_levels(days: Sequence[int], times: Floats, scores: Floats, budget: float) -> dict[int, float]:
+def daily_levels(
+    days: Sequence[int], times: Floats, scores: Floats, budget: float, initial: float | None = None
+) -> dict[int, float]:
     """The level of each day (days since 1970), from the scores before that day began; no later row changes it.
 
-    `times` ascend, in seconds. Where scores began less than seven days before, a part of the budget is taken, so that a
-    server's second day is not judged as if a week had been quiet; a day with no scores before it has the level
-    infinity.
+    `times` ascend, in seconds. Where scores began less than seven days before, `initial` stands in (see
+    `initial_level`); without it a part of the budget is taken, so that a server's second day is not judged as if a
+    week had been quiet, and a day with nothing before it has the level infinity.
     """
     levels = {}
     for day in days:
         end = day * DAY_S
         first, yesterday, last = np.searchsorted(times, (end - TRAILING_DAYS * DAY_S, end - DAY_S, end)).tolist()
         covered = min(TRAILING_DAYS, (end - float(times[first])) / DAY_S) if first < last else 0.0
-        week = level(times[first:last], scores[first:last], _allowed(budget * covered))
+        if initial is not None and covered < TRAILING_DAYS - 0.5:
+            week = initial
+        else:
+            week = level(times[first:last], scores[first:last], _allowed(budget * covered))
         storm = level(times[yesterday:last], scores[yesterday:last], max(1, _allowed(budget)))
         levels[day] = max(week, storm) if yesterday < last else week
     return levels
+
+
+def initial_level(held_times: Floats, held_scores: Floats, budget: float) -> float:
+    """The level for a model's first week: the one that would have kept the budget over the rows it was trained on,
+    judged by models that had not seen them."""
+    if not held_times.size:
+        return float("inf")
+    days = (float(held_times[-1]) - float(held_times[0])) / DAY_S
+    return level(held_times, held_scores, _allowed(budget * days))
 
 
 def _allowed(episodes: float) -> int:
@@ -78,21 +92,31 @@ def day_of(times: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def flag(
-    times: Floats, scores: Floats, budget: float, past: tuple[Floats, Floats] | None = None
+    times: Floats,
+    scores: Floats,
+    budget: float,
+    past: tuple[Floats, Floats] | None = None,
+    initial: float | None = None,
 ) -> tuple[Bools, Floats]:
     """Which rows are past their day's level, and the level of each; `past` = times and scores from before.
 
-    Only rows before `times[0]` are taken from `past`. A NaN score is never flagged.
+    `times` ascend. Only rows before `times[0]` are taken from `past`. A NaN score is never flagged.
     """
-    before = (past[0] < times[0]) if past is not None and times.size else np.zeros(0, dtype=bool)
     all_times, all_scores = times, scores
-    if past is not None and before.any():
+    if past is not None and times.size:
+        before = past[0] < times[0]
         all_times = np.concatenate([past[0][before], times])
         all_scores = np.concatenate([past[1][before], scores])
     days = day_of(times)
-    levels = daily_levels(np.unique(days).tolist(), all_times, all_scores, budget)
+    levels = daily_levels(np.unique(days).tolist(), all_times, all_scores, budget, initial)
     limits = np.array([levels[day] for day in days.tolist()], dtype=np.float64)
-    return np.nan_to_num(scores, nan=-1.0) > limits, limits
+    return past_limits(scores, limits), limits
+
+
+def past_limits(scores: Floats, limits: Floats) -> Bools:
+    """Which scores are above their limit; a NaN never is."""
+    flags: Bools = np.nan_to_num(scores, nan=-1.0) > limits
+    return flags
 
 
 def episodes(times: Floats, flags: Bools) -> list[tuple[int, int]]:

@@ -75,12 +75,14 @@ def ensure(conn: Connection[Any], families: Iterable[Family], days: Iterable[dat
 
     Idempotent. Several processes may ask at once: one at a time creates, until its transaction ends.
     """
+    return ensure_days(conn, [table for family in families for table in tables(family)], days)
+
+
+def ensure_days(conn: Connection[Any], parents: Iterable[str], days: Iterable[date]) -> list[str]:
+    """The same for tables by name."""
     chosen = list(days)
     wanted = {
-        name: (table, start, end)
-        for family in families
-        for table in tables(family)
-        for name, start, end in (_span(table, day) for day in chosen)
+        name: (table, start, end) for table in parents for name, start, end in (_span(table, day) for day in chosen)
     }
     missing = sorted(wanted.keys() - _there(conn, list(wanted)))
     if not missing:
