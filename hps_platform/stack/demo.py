@@ -7,20 +7,23 @@ into Kafka `seeding`'s.
 
 import json
 import os
+import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hps_platform import stack, stream
 from hps_platform.errors import Conflict, StackError
 from hps_platform.settings import Settings
-from hps_platform.stack import progress, seeding
+from hps_platform.stack import ports, progress, seeding, sshd
 from hps_platform.stack.files import write_json
 from hps_platform.stack.orchestrator import Orchestrator
-from hps_platform.stack.simulator.fleet import Host, fleet
+from hps_platform.stack.services import Health, Service
+from hps_platform.stack.simulator.fleet import fleet
 from hps_platform.store import landing as ledger
 from hps_platform.store import servers
 from hps_platform.store.database import Database
@@ -78,8 +81,29 @@ def _state(settings: Settings, seed: int, days: float) -> State:
     return found
 
 
-def run(settings: Settings, *, seed: int, days: float, echo: Echo) -> State:
-    """Starts the stack and completes the demo; safe to call again after an interruption at any point."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where to look, once the stack runs; `password` only when it was made just now."""
+
+    settings: Settings
+    password: str | None
+
+    def rows(self) -> list[tuple[str, str]]:
+        known = "as set" if self.settings.admin_password else "as printed at the first start"
+        return [
+            ("App", self.settings.app_address),
+            ("Sign in", f"{self.settings.admin_user}, password {self.password or known}"),
+            ("API", f"{self.settings.app_address}/api/docs"),
+            ("Dagster", self.settings.dagster_address),
+            ("MLflow", self.settings.tracking_uri),
+        ]
+
+
+def run(settings: Settings, *, seed: int, days: float, echo: Echo, ready: Callable[[Ready], None]) -> State:
+    """Starts the stack and completes the demo; safe to call again after an interruption at any point.
+
+    `ready` is called once the app can be used, while history is still being prepared.
+    """
     state = _state(settings, seed, days)
     title = TITLE if days == 14 else f"Preparing {days:g} days of history"
 
@@ -89,41 +113,90 @@ def run(settings: Settings, *, seed: int, days: float, echo: Echo) -> State:
 
     if not state.complete:
         tell("starting the stack", 0.0)
-    running = stack.start_demo(settings, seed=state.seed, epoch=state.started_at, progress=lambda text: echo(text, 0.0))
+    local = sshd.prepare(settings.data_dir / "sshd", _ssh_port(settings))
+    extra = [_simulator(settings, state), *([local.service] if local else [])]
+    running = stack.start(settings, extra=extra, progress=lambda text: echo(text, 0.0))
     with Database(running.settings.dsn()) as database:
-        enrol(running.settings, database, state)
+        enrol(running.settings, database, state, local)
+        ready(Ready(running.settings, running.password))
         if not state.complete:
             _prepare(running.settings, database, state, tell)
     progress.write(settings.data_dir, title, "complete", 1.0, finished=True)
     return state
 
 
-def enrol(settings: Settings, database: Database, state: State) -> None:
+def _ssh_port(settings: Settings) -> int:
+    """The port of this machine's private sshd: the one it had, so that a restart finds it registered."""
+    path = settings.data_dir / "demo/sshd_port"
+    if path.exists():
+        return int(path.read_text())
+    port = ports.free_port()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(port))
+    return port
+
+
+def _simulator(settings: Settings, state: State) -> Service:
+    options = ("--data-dir", str(settings.data_dir), "--seed", str(state.seed), "--epoch", state.epoch)
+    return Service(
+        "simulator",
+        (sys.executable, "-m", "hps_platform.stack.simulator", *options),
+        Health("process", "", "answers as twelve hosts"),
+    )
+
+
+def _fleet_file(settings: Settings, timeout_s: float = 60.0) -> dict[str, Any]:
+    """The simulator's list of its hosts, once the first of them can be reached."""
+    path = settings.data_dir / "simulator" / "fleet.json"
+    gives_up_at = time.monotonic() + timeout_s
+    while time.monotonic() < gives_up_at:
+        if path.exists():
+            listed: dict[str, Any] = json.loads(path.read_text())
+            if not ports.is_free(listed["hosts"][0]["port"]):
+                return listed
+        time.sleep(0.1)
+    raise StackError(f"the simulated fleet did not come up within {timeout_s:.0f} s: see hps logs simulator")
+
+
+def _entries(settings: Settings, local: sshd.LocalSsh | None) -> Iterator[dict[str, Any]]:
+    listed = _fleet_file(settings)
+    key = Path(listed["private_key_file"]).read_text()
+    for host in listed["hosts"]:
+        yield {
+            "hostname": host["hostname"],
+            "ip_address": host["address"],
+            "ssh_port": host["port"],
+            "ssh_username": host["username"],
+            "ssh_private_key": key,
+            "host_key": host["host_key"],
+            "operating_system": host["os"],
+            "tags": host["tags"],
+        }
+    if local is not None:
+        yield {
+            "hostname": socket.gethostname(),
+            "ip_address": "127.0.0.1",
+            "ssh_port": local.port,
+            "ssh_username": local.username,
+            "ssh_private_key": local.private_key,
+            "host_key": local.host_key,
+            "tags": ["this machine"],
+        }
+
+
+def enrol(settings: Settings, database: Database, state: State, local: sshd.LocalSsh | None) -> None:
     """Registers the simulated hosts, and this machine where it has an SSH server, as `hps server add` would."""
     box = SecretBox(settings.field_encryption_key)
-    for entry in stack.demo_hosts(settings):
+    for fields in _entries(settings, local):
         with database.connection() as conn:
-            fields = {name: entry[name] for name in _FIELDS if name in entry}
             known = {server.hostname: server for server in servers.list_servers(conn)}
-            server = known.get(entry["hostname"])
+            server = known.get(fields["hostname"])
             if server is None:
                 server = servers.add_server(conn, box, fields)
-            elif (server.ssh_port, server.host_key) != (entry["ssh_port"], entry["host_key"]):
+            elif (server.ssh_port, server.host_key) != (fields["ssh_port"], fields["host_key"]):
                 server = servers.update_server(conn, box, server.id, fields)
             state.server_ids[server.hostname] = server.id
     state.save(settings.data_dir)
-
-
-_FIELDS = (
-    "hostname",
-    "ip_address",
-    "ssh_port",
-    "ssh_username",
-    "ssh_private_key",
-    "host_key",
-    "operating_system",
-    "tags",
-)
 
 
 def _prepare(settings: Settings, database: Database, state: State, tell: Echo) -> None:
@@ -145,15 +218,14 @@ def _prepare(settings: Settings, database: Database, state: State, tell: Echo) -
 
 
 def _seed(settings: Settings, state: State, tell: Echo) -> None:
-    hosts: dict[str, Host] = {host.hostname: host for host in fleet(state.seed)}
-    ids = {name: server_id for name, server_id in state.server_ids.items() if name in hosts}
+    simulated = {host.hostname for host in fleet(state.seed)}
+    ids = {name: server_id for name, server_id in state.server_ids.items() if name in simulated}
     todo = seeding.tasks(ids, seed=state.seed, epoch=state.started_at, days=state.days)
 
     def report(done: int, total: int, samples: int) -> None:
         tell(f"history: {done} of {total} host-days, {samples:,} samples sent", _SEEDED * done / total)
 
     seeding.seed_history(
-        hosts,
         todo,
         bootstrap=settings.bootstrap,
         data_dir=settings.data_dir,
@@ -178,8 +250,3 @@ def _await_landing(settings: Settings, database: Database, tell: Echo, timeout_s
         tell(f"landing: {behind:,} samples to go", _SEEDED + (_LANDED - _SEEDED) * share)
         time.sleep(0.5)
     raise StackError("landing did not catch up with the history: look at landing_window in the Dagster UI")
-
-
-def age(state: State) -> timedelta:
-    """How long ago the live part of the demo began."""
-    return datetime.now(UTC) - state.started_at

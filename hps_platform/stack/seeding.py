@@ -14,22 +14,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from hps_platform import dialects
-from hps_platform.collector.selection import busiest
+from hps_platform.collector.samples import Arrival, Origin, Series
 from hps_platform.errors import KafkaUnavailable, StackError
-from hps_platform.metrics import FAMILIES, rates, wire
-from hps_platform.metrics.sample import STREAMED, Row, Sample
+from hps_platform.metrics import FAMILIES, wire
+from hps_platform.metrics.sample import DeadLetter, Sample
 from hps_platform.stack.files import write_json
-from hps_platform.stack.simulator import history
-from hps_platform.stack.simulator.fleet import Host
+from hps_platform.stack.simulator.history import history
+from hps_platform.stack.simulator.world import World
 from hps_platform.stream import Producer
 
 MINUTELY = ("vmstat", "iostat", "netstat", "memory")
 TEN_MINUTELY = ("process", "filesystem")
 INTERVALS_S = dict.fromkeys(MINUTELY, 60.0) | dict.fromkeys(TEN_MINUTELY, 600.0)
 SEEDED = "demo/seeded.json"
+_FLUSH_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,64 +50,52 @@ class HostDay:
         return f"{self.host} {self.start.isoformat()}"
 
 
-def samples(task: HostDay, host: Host, family: str) -> Iterator[Sample]:
-    """The samples of one family on one host-day, sequenced from 1 within a session of their own."""
-    planned = next(entry for entry in dialects.plan(host.operating_system) if entry.family == family)
-    interval_s = INTERVALS_S[family]
-    # Rates need the sample before the first one.
-    start = task.start - timedelta(seconds=interval_s) if family == "netstat" else task.start
-    before: Mapping[str, Row] | None = None
-    parser = dialects.parser_id(host.operating_system) + (STREAMED if planned.stream else "")
-    seq = 0
-    for timestamp, command, text in history.history(
-        host, start, task.end, planned.command, seed=task.seed, epoch=task.epoch, interval_s=interval_s
-    ):
-        parsed = dialects.parse(host.operating_system, command, text, streamed=planned.stream)
-        if parsed.outcome is not dialects.Outcome.ROWS:
-            raise StackError(f"{task.host} at {timestamp}: {command} gave {parsed.outcome}: {parsed.message}")
-        rows = parsed.rows
-        if family == "netstat":
-            rows = rates.counter_rates(rows, before, interval_s)
-            before = {row["interface"]: row for row in rows}
-            if timestamp < task.start:
-                continue
-        elif family == "iostat":
-            rows = rates.interval_rates(rows, interval_s)
-        elif family == "process":
-            rows = busiest(rows)
-        seq += 1
-        yield Sample(
-            family=family,
-            server_id=task.server_id,
-            timestamp_ms=round(timestamp.timestamp() * 1000),
-            rows=rows,
-            command=command,
-            raw=text,
-            parser=parser,
-            collector="history",
-            session=f"history-{task.seed}-{task.start:%Y%m%dT%H%M}",
-            seq=seq,
-            exit_code=None if planned.stream else 0,
-        )
+@lru_cache(maxsize=1)
+def _world(seed: int, epoch: datetime) -> World:
+    return World(seed, epoch)
 
 
-def seed_host_day(task: HostDay, host: Host, bootstrap: str) -> int:
+def samples(task: HostDay, families: tuple[str, ...] = (*MINUTELY, *TEN_MINUTELY)) -> Iterator[Sample]:
+    """What a collector would have made of that host-day, family by family; `StackError` for output it would refuse."""
+    machine = _world(task.seed, task.epoch).machine(task.host)
+    system = machine.host.os
+    origin = Origin("history", f"history-{task.seed}-{task.start:%Y%m%dT%H%M}")
+    made: list[Sample | DeadLetter] = []
+    for planned in dialects.plan(system, INTERVALS_S):
+        if planned.family not in families:
+            continue
+        series = Series(FAMILIES[planned.family], task.server_id, origin, made.append)
+        # Rates need the sample before the first one.
+        counted = planned.family == "netstat"
+        start = task.start - timedelta(seconds=planned.interval_s) if counted else task.start
+        # Each text of these two is one report of a stream, which the collector would have cut out.
+        streamed = planned.family in ("vmstat", "iostat")
+        for timestamp, _, text in history(machine, start, task.end, planned.command):
+            arrival = Arrival(round(timestamp.timestamp() * 1000), timestamp.timestamp())
+            series.answered(system, planned, text, arrival, exit_code=None if streamed else 0, streamed=streamed)
+            entry = made.pop()
+            if isinstance(entry, DeadLetter):
+                raise StackError(f"{task.host} at {timestamp}: {planned.command} was refused: {entry.reason}")
+            if timestamp >= task.start:
+                yield entry
+
+
+def seed_host_day(task: HostDay, bootstrap: str) -> int:
     """Sends one host-day to Kafka; returns the number of samples when all of them are acknowledged."""
     sent = 0
     refused: list[Exception] = []
     with closing(Producer(bootstrap, f"history-{os.getpid()}")) as producer:
-        for family in (*MINUTELY, *TEN_MINUTELY):
-            for sample in samples(task, host, family):
-                value, headers = wire.encode(FAMILIES[family], sample)
-                producer.send(
-                    FAMILIES[family].topic,
-                    wire.key(sample.server_id),
-                    value,
-                    headers,
-                    on_delivery=lambda error: refused.append(error) if error else None,
-                )
-                sent += 1
-        left = producer.flush(120)
+        for sample in samples(task):
+            value, headers = wire.encode(FAMILIES[sample.family], sample)
+            producer.send(
+                FAMILIES[sample.family].topic,
+                wire.key(sample.server_id),
+                value,
+                headers,
+                on_delivery=lambda error: refused.append(error) if error else None,
+            )
+            sent += 1
+        left = producer.flush(_FLUSH_TIMEOUT_S)
     if left or refused:
         raise KafkaUnavailable(f"history of {task.label}: {left + len(refused)} of {sent} samples were not taken")
     return sent
@@ -142,7 +132,6 @@ def tasks(server_ids: Mapping[str, int], *, seed: int, epoch: datetime, days: fl
 
 
 def seed_history(
-    hosts: Mapping[str, Host],
     todo: list[HostDay],
     *,
     bootstrap: str,
@@ -157,9 +146,7 @@ def seed_history(
     if not left:
         return ledger.samples
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        running: dict[Future[int], HostDay] = {
-            pool.submit(seed_host_day, task, hosts[task.host], bootstrap): task for task in left
-        }
+        running: dict[Future[int], HostDay] = {pool.submit(seed_host_day, task, bootstrap): task for task in left}
         try:
             while running:
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
