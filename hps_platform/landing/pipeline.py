@@ -16,8 +16,9 @@ from hps_platform.stream import RangeReader, Record
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH_BYTES = 24 * 1024 * 1024
+MAX_BATCH_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.25
+_READ_AT_ONCE = 5_000
 
 _Read = tuple[list[Record], dict[Position, Range]]
 
@@ -85,8 +86,9 @@ class Pipeline:
             records: list[Record] = []
             size = 0
             while not self._closing.is_set():
+                wanted = min(self._max_messages - len(records), _READ_AT_ONCE)
                 due_in = handed_at + self._batch_interval_s - time.monotonic()
-                for record in reader.read(self._max_messages - len(records), min(max(due_in, 0.01), _POLL_S)):
+                for record in reader.read(wanted, min(max(due_in, 0.01), _POLL_S)):
                     records.append(record)
                     size += len(record.value)
                 full = len(records) >= self._max_messages or size >= MAX_BATCH_BYTES
