@@ -7,7 +7,7 @@ event loop, also those written as plain `def`: a page's callback is `async def` 
 
 import json
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -189,7 +189,7 @@ class Data:
 
     def live(
         self, metrics: Collection[str], server_ids: Collection[int] | None = None, *, back_s: float = 0.0
-    ) -> "AsyncIterator[Batch]":
+    ) -> "AsyncGenerator[Batch]":
         """Samples as they arrive, each once: `async for batch in data.live({"vmstat"}, {1, 2}, back_s=60)`.
 
         First those of the last `back_s`, without a gap or a repetition in between. Of a batch:

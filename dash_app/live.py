@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -143,7 +143,7 @@ class Hub:
 
     async def subscribe(
         self, metrics: Collection[str], server_ids: Collection[int] | None = None, *, back_s: float = 0.0
-    ) -> AsyncIterator[Batch]:
+    ) -> AsyncGenerator[Batch]:
         """The samples of the last `back_s`, then each new one, all of them once; ends when the hub stops."""
         subscriber = _Subscriber(
             frozenset(metrics), None if server_ids is None else frozenset(server_ids), asyncio.get_running_loop()
