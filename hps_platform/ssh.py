@@ -153,8 +153,11 @@ class Session:
         return self._transport.is_active()
 
     def stream(self, command: str, timeout_s: float = 15.0, *, with_stderr: bool = True) -> "Channel":
-        """Starts a command and returns its channel; stderr comes in between unless told otherwise."""
-        with self._lost_is_unreachable():
+        """Starts a command and returns its channel; stderr comes in between unless told otherwise.
+
+        Raises `HostUnreachable` when the connection is broken, `SshError` when only this command is refused.
+        """
+        with self._explained():
             raw = self._transport.open_session(window_size=_WINDOW, timeout=timeout_s)
             raw.set_combine_stderr(with_stderr)
             channel = Channel(raw)
@@ -197,11 +200,13 @@ class Session:
         _end(self._transport)
 
     @contextmanager
-    def _lost_is_unreachable(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostUnreachable(f"{self.target.where}: {_words(error)}") from error
+            if self.alive:
+                raise SshError(f"{self.target.where} does not run another command: {_words(error)}") from error
+            raise HostUnreachable(f"{self.target.where}: the connection broke: {_words(error)}") from error
 
 
 class Channel:

@@ -1,0 +1,201 @@
+"""The collector's side of the registry: which hosts to collect from, and what it reports about them.
+
+Reads on a change or within seconds of it, writes in batches; both in threads, so that a database that is slow or away
+never holds up collecting. What is reported meanwhile waits, bounded.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from hps_platform.dialects import Host
+from hps_platform.errors import DatabaseUnavailable, SettingsError
+from hps_platform.ssh import Target
+from hps_platform.store import events, servers
+from hps_platform.store.database import Database
+from hps_platform.store.events import Event
+from hps_platform.store.secrets import SecretBox
+from hps_platform.store.servers import Credentials, Server
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 1.0
+_AGAIN_AFTER_S = 2.0
+_SEEN_EVERY_S = 5.0
+_EVENTS_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """All that collecting from a host depends on; another `revision` is another configuration."""
+
+    server_id: int
+    hostname: str
+    target: Target
+    operating_system: str | None
+    intervals: Mapping[str, float]
+    commands: Mapping[str, str]
+    disabled: frozenset[str]
+    revision: int
+    fault: str = ""
+    """Why nobody can log in with what is stored: secrets that no key opens."""
+
+
+def configured(server: Server, secrets: Credentials | SettingsError | None) -> HostConfig:
+    known = secrets if isinstance(secrets, Credentials) else Credentials(None, None, None)
+    return HostConfig(
+        server_id=server.id,
+        hostname=server.hostname,
+        target=target_of(server, known),
+        operating_system=server.operating_system,
+        intervals=server.settings.get("intervals", {}),
+        commands=server.settings.get("commands", {}),
+        disabled=frozenset(server.settings.get("disabled", ())),
+        revision=server.revision,
+        fault=str(secrets) if isinstance(secrets, SettingsError) else "",
+    )
+
+
+def target_of(server: Server, secrets: Credentials) -> Target:
+    """Where and how to log in to a registered server."""
+    return Target(
+        host=server.address,
+        port=server.ssh_port,
+        username=server.ssh_username,
+        password=secrets.password,
+        private_key=secrets.private_key,
+        passphrase=secrets.passphrase,
+        host_key=server.host_key,
+    )
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Reports that are not in the database yet; states and sightings only in their last version."""
+
+    states: dict[int, tuple[str, str, datetime]] = field(default_factory=dict)
+    recognised: dict[int, Host] = field(default_factory=dict)
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
+    seen: dict[int, datetime] = field(default_factory=dict)
+
+    def urgent(self) -> bool:
+        return bool(self.states or self.recognised or self.events)
+
+    def before(self, newer: "_Pending") -> "_Pending":
+        """This one, whose writing failed, with what was reported meanwhile."""
+        return _Pending(
+            self.states | newer.states,
+            self.recognised | newer.recognised,
+            deque([*self.events, *newer.events], maxlen=_EVENTS_KEPT),
+            self.seen | newer.seen,
+        )
+
+
+class Registry:
+    """Methods that don't await only note down. Use it from one event loop."""
+
+    def __init__(self, db: Database, box: SecretBox, threads: Executor, *, only: str | None = None) -> None:
+        self._db = db
+        self._box = box
+        self._threads = threads
+        self._only = only
+        self._pending = _Pending()
+        self._known: dict[int, HostConfig] = {}
+        self._away = False
+
+    async def configurations(self) -> AsyncIterator[Mapping[int, HostConfig]]:
+        """The active servers, first as they are and then after each change. Waits out an absent database."""
+        loop = asyncio.get_running_loop()
+        watch: servers.Watch | None = None
+        version: tuple[int, int, int] | None = None
+        while True:
+            try:
+                if watch is None:
+                    watch = await loop.run_in_executor(self._threads, servers.Watch, self._db.dsn)
+                current = await loop.run_in_executor(
+                    self._threads, watch.wait, 0.0 if version is None else _LOOK_EVERY_S
+                )
+                if current != version:
+                    self._known = await loop.run_in_executor(self._threads, self._read)
+                    version = current
+                    yield self._known
+            except DatabaseUnavailable as error:
+                if watch is not None:
+                    log.warning("the registry can't be read: %s", error)
+                    watch.close()
+                    watch = None
+                await asyncio.sleep(_AGAIN_AFTER_S)
+
+    def _read(self) -> dict[int, HostConfig]:
+        with self._db.connection() as conn:
+            rows = servers.list_servers(conn, active_only=True)
+            if self._only is not None:
+                rows = [row for row in rows if row.hostname.lower() == self._only.lower()]
+            changed = [row.id for row in rows if self._revision(row.id) != row.revision]
+            secrets = servers.credentials_of(conn, self._box, changed)
+        return {
+            row.id: configured(row, secrets.get(row.id)) if row.id in secrets else self._known[row.id] for row in rows
+        }
+
+    def _revision(self, server_id: int) -> int:
+        known = self._known.get(server_id)
+        # Secrets that no key opened are tried again whenever anything changes.
+        return known.revision if known is not None and not known.fault else 0
+
+    def note_state(self, server_id: int, state: str, message: str, at: datetime) -> None:
+        self._pending.states[server_id] = (state, message, at)
+
+    def note_recognised(self, server_id: int, host: Host) -> None:
+        self._pending.recognised[server_id] = host
+
+    def note_event(self, server_id: int | None, kind: str, message: str, details: Mapping[str, Any]) -> None:
+        self._pending.events.append(Event(server_id, datetime.now(UTC), kind, message, details))
+
+    def note_seen(self, server_id: int, epoch_ms: int) -> None:
+        self._pending.seen[server_id] = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+    async def write_forever(self) -> None:
+        """Writes what was noted: states and events within a second, sightings every few seconds."""
+        since_seen = 0.0
+        while True:
+            await asyncio.sleep(1.0)
+            since_seen += 1.0
+            if self._pending.urgent() or (self._pending.seen and since_seen >= _SEEN_EVERY_S):
+                since_seen = 0.0
+                if not await self.write():
+                    await asyncio.sleep(_AGAIN_AFTER_S)
+
+    async def write(self) -> bool:
+        """Writes all that was noted, in one transaction; whether the database took it."""
+        batch, self._pending = self._pending, _Pending()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._write, batch)
+        except DatabaseUnavailable as error:
+            if not self._away:
+                log.warning("states and events wait for the database: %s", error)
+            self._away = True
+            self._pending = batch.before(self._pending)
+            return False
+        self._away = False
+        return True
+
+    def _write(self, batch: _Pending) -> None:
+        with self._db.connection() as conn:
+            for server_id, (state, message, at) in batch.states.items():
+                servers.set_state(conn, server_id, state, message, at)
+            for server_id, host in batch.recognised.items():
+                servers.recognised(
+                    conn,
+                    server_id,
+                    operating_system=host.operating_system,
+                    os_version=host.version,
+                    architecture=host.architecture,
+                )
+            events.record(conn, list(batch.events))
+            if batch.seen:
+                servers.seen(conn, batch.seen)

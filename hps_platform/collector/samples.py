@@ -1,0 +1,228 @@
+"""From a command's output to samples: parsed, rated, numbered and stamped; or a dead letter that keeps it whole.
+
+One `Series` is one family of one host for as long as the collector runs: it outlives connections, so that numbers and
+rates go on over a reconnect. Running commands belongs to `host`, sending to `outbox`.
+"""
+
+import heapq
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hps_platform import dialects
+from hps_platform.dialects import Outcome, Parsed, PlannedCommand
+from hps_platform.metrics import rates
+from hps_platform.metrics.family import Family
+from hps_platform.metrics.sample import STREAMED, DeadLetter, Row, Sample
+
+log = logging.getLogger(__name__)
+
+BUSIEST = 20
+"""Processes kept by CPU and as many by memory."""
+
+_CLOCK_SET_BACK_MS = 60_000
+_LETTERS_AT_ONCE = 5
+_LETTER_EVERY_S = 60.0
+_NOT_FOUND = (126, 127)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who collects: the collector's name, and a new `session` at each of its starts."""
+
+    collector: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When output arrived: epoch milliseconds, and a clock that nobody sets."""
+
+    wall_ms: int
+    monotonic: float
+
+    @classmethod
+    def now(cls) -> "Arrival":
+        return cls(time.time_ns() // 1_000_000, time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a planned command printed: one report of a stream (`streamed`), or all of it."""
+
+    system: str
+    planned: PlannedCommand
+    text: str
+    arrival: Arrival
+    exit_code: int | None = None
+    streamed: bool = False
+
+    @property
+    def parser(self) -> str:
+        return dialects.parser_id(self.system) + (STREAMED if self.streamed else "")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a family's output since the collector started."""
+
+    samples: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    suppressed: int = 0  # dead letters beyond the rate limit: counted, not kept
+
+
+@dataclass(slots=True)
+class Series:
+    """One family of one host. `emit` takes every sample and dead letter, in order."""
+
+    family: Family
+    server_id: int
+    origin: Origin
+    emit: Callable[[Sample | DeadLetter], None]
+    tally: Tally = field(default_factory=Tally)
+    problem: str = ""
+    """Why this family gives nothing at the moment; empty when it does."""
+    unavailable: bool = False
+    """The host doesn't have the command."""
+    _seq: int = 0
+    _last_ms: int = 0
+    _bad_in_a_row: int = 0
+    _counters: dict[str, Row] = field(default_factory=dict)
+    _counted_at: float = 0.0
+    _letters_left: float = _LETTERS_AT_ONCE
+    _letters_at: float = 0.0
+    _unreported: int = 0
+
+    def answered(self, output: Output, *, age_ms: int = 0) -> bool:
+        """Takes one report or one command's whole output; whether it gave a sample.
+
+        `age_ms`: how long before its arrival the report was printed, when several came at once.
+        """
+        parsed = self._parsed(output)
+        since_boot = bool(parsed.rows) and parsed.rows[0].get("since_boot", False)
+        if parsed.outcome is not Outcome.ROWS or since_boot:
+            reason = "only the average since boot, which is no sample" if since_boot else parsed.message
+            self._refuse(output, parsed.outcome, reason)
+            return False
+        raw, rows = output.text, parsed.rows
+        if self.family.name == "process":
+            raw, rows = busiest(output, rows)
+        elif self.family.name == "iostat":
+            rows = rates.interval_rates(rows, output.planned.interval_s)
+        elif self.family.name == "netstat":
+            rows = self._rated(rows, output.arrival)
+        self._seq += 1
+        self.tally.samples += 1
+        self.tally.rows += len(rows)
+        self.tally.duplicates += parsed.duplicates
+        self._bad_in_a_row = 0
+        self.problem, self.unavailable = "", False
+        self.emit(
+            Sample(
+                family=self.family.name,
+                server_id=self.server_id,
+                timestamp_ms=self._stamp(output.arrival.wall_ms - age_ms),
+                rows=rows,
+                command=output.planned.command,
+                raw=raw,
+                parser=output.parser,
+                collector=self.origin.collector,
+                session=self.origin.session,
+                seq=self._seq,
+                exit_code=output.exit_code,
+            )
+        )
+        return True
+
+    def refuse(self, output: Output, reason: str) -> None:
+        """A command that can't be run, never answers, or whose output can't even be cut into reports."""
+        self._refuse(output, Outcome.FAILED, reason)
+
+    def _parsed(self, output: Output) -> Parsed:
+        try:
+            return dialects.parse(output.system, output.planned.command, output.text, streamed=output.streamed)
+        except Exception as error:
+            # The boundary of host and family: nothing that a host prints may end the collector.
+            log.exception("server %s, %s: the parser gave up", self.server_id, self.family.name)
+            return Parsed(Outcome.UNKNOWN, self.family.name, [], f"the parser gave up: {type(error).__name__}: {error}")
+
+    def _stamp(self, moment_ms: int) -> int:
+        """Strictly growing, so that two samples never share a key; a clock that was set back is believed."""
+        if moment_ms <= self._last_ms and self._last_ms - moment_ms < _CLOCK_SET_BACK_MS:
+            moment_ms = self._last_ms + 1
+        self._last_ms = moment_ms
+        return moment_ms
+
+    def _rated(self, rows: Sequence[Row], arrival: Arrival) -> list[Row]:
+        rated = rates.counter_rates(rows, self._counters, arrival.monotonic - self._counted_at)
+        self._counters = {row["interface"]: row for row in rows}
+        self._counted_at = arrival.monotonic
+        return rated
+
+    def _refuse(self, output: Output, outcome: Outcome, reason: str) -> None:
+        self._bad_in_a_row += 1
+        self.unavailable = outcome is Outcome.FAILED and output.exit_code in _NOT_FOUND
+        if outcome is Outcome.FAILED or self._bad_in_a_row > 1:
+            self.problem = reason or outcome.value
+        if self.unavailable:
+            return  # a state of the host, told as such, and no output that somebody could learn to read
+        if not self._may_write(output.arrival.monotonic):
+            self.tally.suppressed += 1
+            self._unreported += 1
+            return
+        if self._unreported:
+            reason += f" ({self._unreported} more like it were counted and not kept)"
+            self._unreported = 0
+        self.tally.dead_letters += 1
+        self.emit(
+            DeadLetter(
+                family=self.family.name,
+                server_id=self.server_id,
+                timestamp_ms=output.arrival.wall_ms,
+                command=output.planned.command,
+                raw=output.text,
+                parser=output.parser,
+                reason=reason or outcome.value,
+                collector=self.origin.collector,
+                session=self.origin.session,
+                exit_code=output.exit_code,
+                outcome=outcome.value,
+            )
+        )
+
+    def _may_write(self, now: float) -> bool:
+        self._letters_left = min(_LETTERS_AT_ONCE, self._letters_left + (now - self._letters_at) / _LETTER_EVERY_S)
+        self._letters_at = now
+        if self._letters_left < 1:
+            return False
+        self._letters_left -= 1
+        return True
+
+
+def busiest(output: Output, rows: Sequence[Row]) -> tuple[str, list[Row]]:
+    """The `BUSIEST` rows by CPU and by memory united, in the order of the text, with a text that parses to just these.
+
+    Of equals the lower process id is kept. The text stays whole where leaving lines out would change the rows.
+    """
+
+    def rank(*names: str) -> Callable[[Row], Any]:
+        return lambda row: (*(-(row.get(name) or 0) for name in names), row["pid"])
+
+    by_cpu = heapq.nsmallest(BUSIEST, rows, rank("cpu_pct", "cpu_time_s"))
+    by_memory = heapq.nsmallest(BUSIEST, rows, rank("rss_kb", "mem_pct", "vsz_kb"))
+    pids = {row["pid"] for row in (*by_cpu, *by_memory)}
+    kept = [row for row in rows if row["pid"] in pids]
+    if len(kept) == len(rows):
+        return output.text, kept
+    wanted = {str(pid) for pid in pids}
+    short = "".join(
+        line
+        for line in output.text.splitlines(keepends=True)
+        if not (first := line.split(None, 1)[:1]) or not first[0].isdigit() or first[0] in wanted
+    )
+    again = dialects.parse(output.system, output.planned.command, short, streamed=output.streamed)
+    return (short if again.rows == kept else output.text), kept
