@@ -9,8 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps_platform.errors import HpsError
+from hps_platform.stack.simulator import timetable
+from hps_platform.stack.simulator.incidents import WEEK
 from hps_platform.stack.simulator.server import SimulatedFleet
-from hps_platform.stack.simulator.world import World
+from hps_platform.stack.simulator.world import World, minute_of
+
+log = logging.getLogger(__name__)
 
 
 def _arguments() -> argparse.Namespace:
@@ -19,16 +23,34 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the same seed and epoch give the same fleet")
     parser.add_argument("--epoch", type=datetime.fromisoformat, help="when the history ends and live time begins; now")
     parser.add_argument("--hosts", type=int, default=12, help="how many hosts; more than 12 for tests of scale")
+    parser.add_argument("--no-truth", action="store_true", help="do not write incidents.json, which takes seconds")
     return parser.parse_args()
 
 
-async def _serve(world: World, data_dir: Path) -> None:
+async def _keep_truth(world: World, path: Path) -> None:
+    """Writes the ground truth, and again when a week of live time has passed, always a week ahead."""
+    while True:
+        now = minute_of(datetime.now(UTC))
+        week = (now - world.epoch_minute) // WEEK
+        try:
+            # A world of its own: it is worked out in another thread, beside the answers.
+            twin = World(world.seed, world.epoch, len(world.hosts))
+            await asyncio.to_thread(timetable.write, twin, path, range(timetable.HISTORY_WEEKS[0], week + 2))
+        except OSError:
+            log.exception("the ground truth could not be written")
+        await asyncio.sleep(60 * (world.epoch_minute + (week + 1) * WEEK - now) + 1)
+
+
+async def _serve(world: World, data_dir: Path, *, truth: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with SimulatedFleet(world, data_dir):
+    async with SimulatedFleet(world, data_dir) as fleet:
+        keeping = asyncio.create_task(_keep_truth(world, fleet.directory / "incidents.json")) if truth else None
         await stop.wait()
+        if keeping:
+            keeping.cancel()
 
 
 def main() -> int:
@@ -40,7 +62,9 @@ def main() -> int:
     if epoch.tzinfo is None:
         epoch = epoch.replace(tzinfo=UTC)
     try:
-        asyncio.run(_serve(World(arguments.seed, epoch, arguments.hosts), arguments.data_dir))
+        asyncio.run(
+            _serve(World(arguments.seed, epoch, arguments.hosts), arguments.data_dir, truth=not arguments.no_truth)
+        )
     except HpsError as error:
         print(error, file=sys.stderr)  # noqa: T201 (this is a program)
         return 1

@@ -54,8 +54,8 @@ class Incident:
 
 
 def kinds_of(host: Host) -> tuple[str, ...]:
-    """What can go wrong on this machine so that its commands show it: Solaris prints no memory in use."""
-    return tuple(kind for kind in KINDS if not (host.os == "solaris" and kind == MEMORY_LEAK))
+    """What can go wrong on this machine so that its commands show it: Solaris and HP-UX print no memory in use."""
+    return tuple(kind for kind in KINDS if kind != MEMORY_LEAK or host.os in ("aix", "linux"))
 
 
 def _clear_of_backup(host: Host, start: int, length: int) -> int:
@@ -67,9 +67,9 @@ def _clear_of_backup(host: Host, start: int, length: int) -> int:
     return start + busy_to - minute if busy_from <= minute < busy_to else start
 
 
-def _incident(host: Host, kind: str, start: int, length: int | None = None) -> Incident:
+def _incident(host: Host, kind: str, start: int) -> Incident:
     shortest, longest, ramp = _LENGTH[kind]
-    length = length or int(between(shortest, longest, host.key, "length", start))
+    length = int(between(shortest, longest, host.key, "length", start))
     return Incident(
         host=host.hostname,
         kind=kind,
@@ -89,16 +89,14 @@ def _shown(hosts: tuple[Host, ...], epoch: int, week: int) -> dict[str, Incident
     """Those that a demo is to show: one that has just passed when live time begins, and three in its first hours."""
     order = sorted(hosts, key=lambda host: number(host.key, "order", week))
     sudden = (CPU_HOG, NETWORK_ERRORS, RUNAWAY_PROCESS, DISK_SATURATION)
-    if week == -1:
-        host = order[0]
-        ago = int(between(240, 720, host.key, "recent"))
-        return {host.hostname: _incident(host, _pick(host, week, sudden), epoch - ago)}
-    if week == 0:
-        shown = {}
-        for host, after, kinds in zip(order, (12, 105, 290), (sudden, kinds_of(order[1]), sudden), strict=False):
-            shown[host.hostname] = _incident(host, _pick(host, week, kinds), epoch + after)
-        return shown
-    return {}
+    starts = {-1: (epoch - int(between(240, 720, order[0].key, "recent")),), 0: (epoch + 12, epoch + 105, epoch + 290)}
+    shown: dict[str, Incident] = {}
+    for start in starts.get(week, ()):
+        free = [host for host in order if host.hostname not in shown]
+        # A machine in the middle of its backup shows nothing else well.
+        host = next((host for host in free if _clear_of_backup(host, start, 90) == start), free[0])
+        shown[host.hostname] = _incident(host, _pick(host, week, sudden), start)
+    return shown
 
 
 @lru_cache(maxsize=64)
@@ -114,7 +112,7 @@ def plan(hosts: tuple[Host, ...], epoch: int, week: int) -> dict[str, Incident]:
             continue
         kind = _pick(host, week, kinds_of(host))
         start = epoch + week * WEEK + int(between(DAY / 3, WEEK - DAY / 2, host.key, "start", week))
-        planned[host.hostname] = _incident(host, kind, _clear_of_backup(host, start, 180))
+        planned[host.hostname] = _incident(host, kind, _clear_of_backup(host, start, 120))
     return planned
 
 

@@ -235,7 +235,7 @@ class Machine:
         state[ROW["pc"]] = host.virtual_cpus * busy / 100.0 * (1.0 + 0.01 * loads["system"])
         share = busy / 100.0
         state[ROW["r"]] = np.maximum(
-            host.cpus * share**1.4 * (0.85 + 0.08 * loads["run"]) + hog * host.cpus * 0.4
+            host.cpus * share**1.4 * (1.7 + 0.14 * loads["run"]) + hog * host.cpus * 0.4
             + runaway * (10.0 + 1.6 * host.cpus), 0.0,
         )  # fmt: skip
         state[ROW["b"]] = 0.2 + 2.2 * disk**2 + 9.0 * saturated + 5.0 * pressure
@@ -264,6 +264,13 @@ class Machine:
             self._counted = self._counted + 60.0 * self._traffic(self._span(self._counted_to, count)).sum(axis=1)
             self._counted_to += count
         return self._counted
+
+    def memory_used_kb(self, states: Floats) -> Floats:
+        """What the system's own commands call used: AIX counts cached files, Linux what it could not give away."""
+        total = float(self.host.memory_kb)
+        comp, cache = states[ROW["comp"]], states[ROW["cache"]]
+        used: Floats = np.minimum(comp + cache, total - 4096.0) if self.host.os == "aix" else comp + 0.14 * cache
+        return used
 
     @property
     def booted(self) -> float:

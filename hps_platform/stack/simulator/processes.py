@@ -5,6 +5,7 @@ own. What `ps` makes of them is `render`'s business.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from hps_platform.stack.simulator import incidents as planned
 from hps_platform.stack.simulator.fleet import Host
 from hps_platform.stack.simulator.incidents import Incident
 from hps_platform.stack.simulator.model import ROW, Machine
-from hps_platform.stack.simulator.noise import Floats, between, hashes, key_of, number, waves
+from hps_platform.stack.simulator.noise import Floats, between, key_of, number, waves
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,9 @@ class Process:
     key: int
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """One line of a process table at one time. Sizes are KiB, times seconds."""
-
-    pid: int
-    ppid: int
-    user: str
-    args: str
-    cpu_pct: float
-    memory_pct: float
-    vsz_kb: int
-    rss_kb: int
-    elapsed_s: int
-    cpu_time_s: int
-    state: str
-
+Columns = dict[str, list[Any]]
+"""A process table as columns of equal length: pid, ppid, user, args, cpu_pct, memory_pct, vsz_kb, rss_kb, elapsed_s,
+cpu_time_s, state. Columns, because a history has millions of rows."""
 
 _KERNEL = {
     "aix": ("wait", "sched", "lrud", "vmptacrt", "pilegc", "xmgc", "netm", "gil", "wlmsched"),
@@ -118,7 +106,7 @@ def processes(host: Host) -> tuple[Process, ...]:
     for place in range(host.process_count):
         pid += 1 if place < len(kernel) else 1 + int(step * number(host.key, "pid", place))
         if place < len(kernel):
-            rows.append((pid, "root", kernel[place], 0.02, 0.05, False))
+            rows.append((pid, "root", kernel[place], 0.02, 0.0 if host.os == "linux" else 0.05, False))
         elif place < len(kernel) + len(daemons):
             rows.append((pid, "root", daemons[place - len(kernel)], 0.08, 0.35, False))
         else:
@@ -151,65 +139,75 @@ class ProcessTable:
         self._keys = np.array([place.key for place in self.places], dtype=np.uint64)
         self._cpu = np.array([place.cpu for place in self.places])
         self._memory = np.array([place.memory for place in self.places])
+        self._born = np.array([machine.booted + place.started_after_boot_s for place in self.places])
+        self._pids = [place.pid for place in self.places]
+        self._sessions = [number for number, place in enumerate(self.places) if place.session_s]
+        self._can_run = np.array([place.key % 3 == 0 for place in self.places])
+        self._fixed = {name: [getattr(place, name) for place in self.places] for name in ("ppid", "user", "args")}
 
-    def at(self, second: int, state: Floats) -> list[Running]:
-        """The table at a time (seconds since 1970), for the machine's state (one column of `ROWS`) then."""
-        host, booted = self.machine.host, self.machine.booted
+    def at(self, second: int, state: Floats) -> Columns:
+        """The table at a time (seconds since 1970), by process id; `state` is the column of `ROWS` for that time."""
+        host = self.machine.host
         noise = waves(self._keys, second // 60, 1, _SLOW)[:, 0]
-        busy = float(state[ROW["us"]] + state[ROW["sy"]])
         own = self.machine.incidents(second // 60, second // 60)
-        taken = sum(_cpu_of(host, incident, second) for incident in own)
-        left = max(busy * host.cpus - taken, busy * host.cpus * 0.15)
-        cpu = np.maximum(left * self._cpu * (1.0 + 0.3 * noise), 0.0).tolist()
-        leaked = sum(_leak_of(host, incident, second) for incident in own)
-        resident = max(float(state[ROW["comp"]]) - leaked, host.memory_kb * 0.2)
-        rss = (resident * 0.9 * self._memory * (1.0 + 0.02 * noise)).astype(np.int64).tolist()
-        table = []
-        for place, cpu_pct, rss_kb in zip(self.places, cpu, rss, strict=True):
-            pid, elapsed = place.pid, int(second - booted - place.started_after_boot_s)
-            if place.session_s:
-                pid, elapsed = _session(place, second)
-            mean = place.cpu * host.cpus * 0.27
-            state_letter = "R" if cpu_pct > 40.0 and place.key % 3 == 0 else "S"
-            table.append(
-                Running(
-                    pid, place.ppid, place.user, place.args, cpu_pct, 100.0 * rss_kb / host.memory_kb,
-                    int(rss_kb * 1.6) + 2048 * (rss_kb > 0), rss_kb, elapsed, int(elapsed * mean), state_letter,
-                )
-            )  # fmt: skip
-        table.extend(_own(host, incident, second) for incident in own if incident.kind in _OWN)
-        table.sort(key=lambda running: running.pid)
-        return table
+        busy = float(state[ROW["us"]] + state[ROW["sy"]]) * host.cpus
+        left = max(busy - sum(_cpu_of(host, incident, second) for incident in own), busy * 0.15)
+        resident = float(state[ROW["comp"]]) - sum(_leak_of(host, incident, second) for incident in own)
+        cpu = np.maximum(left * self._cpu * (1.0 + 0.3 * noise), 0.0)
+        rss = np.floor(max(resident, host.memory_kb * 0.2) * 0.9 * self._memory * (1.0 + 0.02 * noise))
+        elapsed = second - self._born
+        pids = list(self._pids)
+        for place in self._sessions:
+            pids[place], elapsed[place] = _session(self.places[place], second)
+        columns: Columns = {
+            "pid": pids,
+            **{name: list(values) for name, values in self._fixed.items()},
+            "cpu_pct": cpu.tolist(),
+            "memory_pct": (100.0 * rss / host.memory_kb).tolist(),
+            "vsz_kb": np.floor(rss * 1.6 + 2048.0 * (rss > 0.0)).astype(np.int64).tolist(),
+            "rss_kb": rss.astype(np.int64).tolist(),
+            "elapsed_s": elapsed.astype(np.int64).tolist(),
+            "cpu_time_s": (elapsed * self._cpu * host.cpus * 0.27).astype(np.int64).tolist(),
+            "state": np.where((cpu > 40.0) & self._can_run, "R", "S").tolist(),
+        }
+        for incident in own:
+            for name, value in _own(host, incident, second).items():
+                columns[name].append(value)
+        order = sorted(range(len(pids)), key=pids.__getitem__)
+        return {name: [values[place] for place in order] for name, values in columns.items()}
 
 
 def _session(place: Process, second: int) -> tuple[int, int]:
     """Process id and age of the session that runs now in this place."""
-    offset = place.key % place.session_s
-    generation, age = divmod(second - offset, place.session_s)
-    digest = hashes(np.array([place.key], dtype=np.uint64), np.array([generation], dtype=np.int64))
-    return place.pid + 100_000 + int(digest[0] % 9000) * 3, age
+    generation, age = divmod(second - place.key % place.session_s, place.session_s)
+    return place.pid + 100_000 + key_of(place.key, generation) % 9000 * 3, age
+
+
+def _level(incident: Incident, second: int) -> float:
+    return float(incident.level(np.array([second / 60.0]))[0])
 
 
 def _cpu_of(host: Host, incident: Incident, second: int) -> float:
     """Percent of one processor that an incident's own process takes."""
-    level = float(incident.level(np.array([second / 60.0]))[0])
     shares = {planned.CPU_HOG: 62.0 * host.cpus, planned.RUNAWAY_PROCESS: 38.0 * host.cpus, planned.MEMORY_LEAK: 35.0}
-    return level * shares.get(incident.kind, 18.0)
+    return _level(incident, second) * shares.get(incident.kind, 18.0)
 
 
 def _leak_of(host: Host, incident: Incident, second: int) -> float:
     """KiB that an incident's own process has taken."""
     if incident.kind != planned.MEMORY_LEAK:
         return host.memory_kb * 0.004
-    level = float(incident.level(np.array([second / 60.0]))[0])
-    return host.memory_kb * (0.01 + 0.50 * level * (0.5 + 0.5 * incident.strength))
+    return host.memory_kb * min(0.01 + 0.50 * _level(incident, second) * (0.5 + 0.5 * incident.strength), 0.6)
 
 
-def _own(host: Host, incident: Incident, second: int) -> Running:
+def _own(host: Host, incident: Incident, second: int) -> dict[str, Any]:
+    """The process that an incident brings, as one value for each column; none for a line that drops packets."""
+    if incident.kind not in _OWN:
+        return {}
     user, args = _OWN[incident.kind]
-    cpu = _cpu_of(host, incident, second)
-    rss = int(min(_leak_of(host, incident, second), host.memory_kb * 0.6))
-    age = second - incident.start * 60
-    pid = 30000 + incident.key % 30000
-    share = 100.0 * rss / host.memory_kb
-    return Running(pid, 1, user, args, cpu, share, int(rss * 1.3), rss, age, int(age * cpu / 100.0), "R")
+    cpu, rss, age = _cpu_of(host, incident, second), int(_leak_of(host, incident, second)), second - incident.start * 60
+    return {
+        "pid": 30000 + incident.key % 30000, "ppid": 1, "user": user, "args": args, "cpu_pct": cpu,
+        "memory_pct": 100.0 * rss / host.memory_kb, "vsz_kb": int(rss * 1.3), "rss_kb": rss, "elapsed_s": age,
+        "cpu_time_s": int(age * cpu / 100.0), "state": "R",
+    }  # fmt: skip

@@ -20,7 +20,7 @@ _SHELLS = {
     "solaris": "-bash: {}: command not found",
     "linux": "-bash: {}: command not found",
 }
-_PROCESSORS = {"aix": "powerpc", "linux": "unknown", "solaris": "sparc", "hpux": "ia64"}
+_PROCESSORS = {"aix": "powerpc", "linux": "x86_64", "solaris": "sparc", "hpux": "ia64"}
 _INTERVAL_COMMANDS = frozenset({"vmstat", "iostat", "sar"})
 
 

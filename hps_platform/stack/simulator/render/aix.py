@@ -152,9 +152,10 @@ def _svmon(moments: Moments) -> list[str]:
     mode = "Shared" if host.entitlement else "Ded"
     pinned = pages // 9
     texts = []
-    for comp, cache, swap in zip(*whole(moments.states, "comp", "cache", "swap"), strict=True):
-        work, files, paged = comp // 4, cache // 4, swap // 4
-        in_use = min(work + files, pages - 960)
+    used = np.rint(moments.machine.memory_used_kb(moments.states)).astype(np.int64).tolist()
+    for comp, swap, taken in zip(*whole(moments.states, "comp", "swap"), used, strict=True):
+        work, in_use, paged = comp // 4, taken // 4, swap // 4
+        files = max(in_use - work, 0)
         small, medium = in_use - in_use // 5 // 16 * 16, in_use // 5 // 16
         texts.append(
             SVMON % (
@@ -173,17 +174,17 @@ def _lsps(moments: Moments) -> list[str]:
 
 
 PS_FIELDS = {
-    "pid": Field("PID", 8, False, lambda p: str(p.pid)),
-    "ppid": Field("PPID", 8, False, lambda p: str(p.ppid)),
-    "user": Field("USER", 8, False, lambda p: p.user[:8]),
-    "pcpu": Field("%CPU", 5, False, lambda p: f"{p.cpu_pct:.1f}"),
-    "pmem": Field("%MEM", 5, False, lambda p: f"{p.memory_pct:.1f}"),
-    "vsz": Field("VSZ", 6, False, lambda p: str(p.vsz_kb)),
-    "rssize": Field("RSS", 6, False, lambda p: str(p.rss_kb)),
-    "etime": Field("ELAPSED", 11, False, lambda p: age(p.elapsed_s)),
-    "time": Field("TIME", 11, False, lambda p: clock(p.cpu_time_s)),
-    "stat": Field("S", 1, False, lambda _: "A"),
-    "args": Field("COMMAND", 0, True, lambda p: p.args),
+    "pid": Field("PID", "%8d", "pid"),
+    "ppid": Field("PPID", "%8d", "ppid"),
+    "user": Field("USER", "%8.8s", "user"),
+    "pcpu": Field("%CPU", "%5.1f", "cpu_pct"),
+    "pmem": Field("%MEM", "%5.1f", "memory_pct"),
+    "vsz": Field("VSZ", "%6d", "vsz_kb"),
+    "rssize": Field("RSS", "%6d", "rss_kb"),
+    "etime": Field("ELAPSED", "%11s", "elapsed_s", age),
+    "time": Field("TIME", "%11s", "cpu_time_s", clock),
+    "stat": Field("S", "%s", "state", lambda _: "A"),
+    "args": Field("COMMAND", "%s", "args"),
 }
 
 VMSTAT = Stream("aix/vmstat-1-5-shared-capped-1.txt", _vmstat_preamble, _vmstat_header, _vmstat, 20)

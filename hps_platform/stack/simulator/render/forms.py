@@ -1,7 +1,8 @@
 """What the operating systems' renderings share: the two kinds of answer, numbers for format strings, and `ps`."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hps_platform.errors import InvalidInput
 from hps_platform.stack.simulator.fleet import Host
 from hps_platform.stack.simulator.model import ROW, Machine
 from hps_platform.stack.simulator.noise import Floats
-from hps_platform.stack.simulator.processes import ProcessTable, Running
+from hps_platform.stack.simulator.processes import ProcessTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Once:
 
 
 Answer = Stream | Once
+_NUMBER = re.compile(r"(\.\d+)?[df]$")
 
 
 def nothing(_host: Host, _at: float) -> str:
@@ -99,12 +101,12 @@ def age(seconds: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of `ps -o`: its heading, its width, on which side it is padded, and what stands in it."""
+    """A column of `ps -o`: heading, format, and the process table's column with what is done to its values."""
 
     heading: str
-    width: int
-    left: bool
-    value: Callable[[Running], str]
+    form: str
+    column: str
+    change: Callable[[Any], Any] | None = None
 
 
 def process_table(
@@ -117,23 +119,22 @@ def process_table(
         if word not in fields:
             raise InvalidInput(f"ps: {word}: unknown field")
         field = fields[word]
-        chosen.append(Field(field.heading, int(wanted or field.width), field.left, field.value))
-
-    def row(values: list[str]) -> str:
-        cells = [
-            value.ljust(field.width) if field.left else value.rjust(field.width)
-            for field, value in zip(chosen[:-1], values, strict=False)
-        ]
-        return " ".join([*cells, values[-1][:cut] if cut else values[-1]])
-
-    heading = row([field.heading for field in chosen])
-    values_of = [field.value for field in chosen]
+        chosen.append(replace(field, form=f"%-{wanted}s") if wanted else field)
+    # A heading stands over its column as its values do: the same width, the same side.
+    heading = " ".join(_NUMBER.sub("s", field.form) % field.heading for field in chosen) + "\n"
+    form = " ".join(field.form for field in chosen) + "\n"
 
     def texts(moments: Moments) -> list[str]:
         printed = []
         for place, second in enumerate(moments.seconds):
             table = moments.table.at(second, moments.states[:, place])
-            printed.append("\n".join([heading, *(row([value(p) for value in values_of]) for p in table), ""]))
+            if cut:
+                table["args"] = [args[:cut] for args in table["args"]]
+            columns = [
+                [field.change(value) for value in table[field.column]] if field.change else table[field.column]
+                for field in chosen
+            ]
+            printed.append(heading + "".join(lines(form, columns)))
         return printed
 
     return texts

@@ -122,15 +122,15 @@ def _swapinfo(moments: Moments) -> list[str]:
 
 
 PS_FIELDS = {
-    "pid": Field("PID", 5, False, lambda p: str(p.pid)),
-    "ppid": Field("PPID", 5, False, lambda p: str(p.ppid)),
-    "user": Field("USER", 8, True, lambda p: p.user),
-    "pcpu": Field("%CPU", 5, False, lambda p: f"{p.cpu_pct:.2f}"),
-    "vsz": Field("VSZ", 7, False, lambda p: str(p.vsz_kb)),
-    "etime": Field("ELAPSED", 11, False, lambda p: age(p.elapsed_s)),
-    "time": Field("TIME", 8, False, lambda p: age(p.cpu_time_s)),
-    "state": Field("S", 1, True, lambda p: p.state),
-    "args": Field("COMMAND", 0, True, lambda p: p.args),
+    "pid": Field("PID", "%5d", "pid"),
+    "ppid": Field("PPID", "%5d", "ppid"),
+    "user": Field("USER", "%-8s", "user"),
+    "pcpu": Field("%CPU", "%5.2f", "cpu_pct"),
+    "vsz": Field("VSZ", "%7d", "vsz_kb"),
+    "etime": Field("ELAPSED", "%11s", "elapsed_s", age),
+    "time": Field("TIME", "%8s", "cpu_time_s", age),
+    "state": Field("S", "%s", "state"),
+    "args": Field("COMMAND", "%s", "args"),
 }
 
 VMSTAT = Stream("hpux/vmstat-1-4-1.txt", nothing, lambda _: VMSTAT_HEADER, _vmstat, 20)

@@ -155,14 +155,15 @@ def _meminfo(moments: Moments) -> list[str]:
     host = moments.host
     total, swap = host.memory_kb, host.paging_kb
     texts = []
-    for free, buffers, files, swapped in zip(*_memory(host, moments.states), strict=True):
+    used = np.rint(moments.machine.memory_used_kb(moments.states)).astype(np.int64).tolist()
+    for free, buffers, files, swapped, taken in zip(*_memory(host, moments.states), used, strict=True):
         # The kernel counts reclaimable slab apart from the page cache.
         slab = files // 11
         cached = files - slab
         anonymous = total - free - buffers - cached - slab - 400000
         half = (cached + buffers) // 2
         values = (
-            total, free, free + (cached + buffers) * 9 // 10 + slab // 2, buffers, cached, swapped // 20,
+            total, free, total - taken, buffers, cached, swapped // 20,
             half + anonymous // 3, half + anonymous * 2 // 3, anonymous // 3, anonymous * 2 // 3, half, half,
             3072, 3072, swap, swap - swapped, 0, 0, 1836 + cached % 4096, 0, anonymous, cached // 7, cached // 30,
             slab, slab + 120000, slab, 120000, 14336, 61440, 0, 0, 0, 0, total // 2 + swap, anonymous * 3 // 2,
@@ -172,17 +173,17 @@ def _meminfo(moments: Moments) -> list[str]:
 
 
 PS_FIELDS = {
-    "pid": Field("PID", 7, False, lambda p: str(p.pid)),
-    "ppid": Field("PPID", 7, False, lambda p: str(p.ppid)),
-    "user": Field("USER", 8, True, lambda p: p.user),
-    "pcpu": Field("%CPU", 4, False, lambda p: f"{p.cpu_pct:.1f}"),
-    "pmem": Field("%MEM", 4, False, lambda p: f"{p.memory_pct:.1f}"),
-    "vsz": Field("VSZ", 6, False, lambda p: str(0 if p.args.startswith("[") else p.vsz_kb)),
-    "rss": Field("RSS", 5, False, lambda p: str(0 if p.args.startswith("[") else p.rss_kb)),
-    "etime": Field("ELAPSED", 11, False, lambda p: age(p.elapsed_s)),
-    "time": Field("TIME", 8, False, lambda p: clock(p.cpu_time_s)),
-    "stat": Field("STAT", 4, True, lambda p: "I<" if p.args.startswith("[k") else p.state + "s" * (p.ppid == 1)),
-    "args": Field("COMMAND", 0, True, lambda p: p.args),
+    "pid": Field("PID", "%7d", "pid"),
+    "ppid": Field("PPID", "%7d", "ppid"),
+    "user": Field("USER", "%-8s", "user"),
+    "pcpu": Field("%CPU", "%4.1f", "cpu_pct"),
+    "pmem": Field("%MEM", "%4.1f", "memory_pct"),
+    "vsz": Field("VSZ", "%6d", "vsz_kb"),
+    "rss": Field("RSS", "%5d", "rss_kb"),
+    "etime": Field("ELAPSED", "%11s", "elapsed_s", age),
+    "time": Field("TIME", "%8s", "cpu_time_s", clock),
+    "stat": Field("STAT", "%-4s", "state", lambda state: state + "s"),
+    "args": Field("COMMAND", "%s", "args"),
 }
 
 VMSTAT = Stream("linux/vmstat-n-2-3-debian12.txt", nothing, lambda _: VMSTAT_HEADER, _vmstat, 0)

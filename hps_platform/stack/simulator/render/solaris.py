@@ -146,17 +146,17 @@ def _prtconf(moments: Moments) -> list[str]:
 
 
 PS_FIELDS = {
-    "pid": Field("PID", 5, False, lambda p: str(p.pid)),
-    "ppid": Field("PPID", 5, False, lambda p: str(p.ppid)),
-    "user": Field("USER", 8, False, lambda p: p.user),
-    "pcpu": Field("%CPU", 4, False, lambda p: f"{p.cpu_pct:.1f}"),
-    "pmem": Field("%MEM", 4, False, lambda p: f"{p.memory_pct:.1f}"),
-    "vsz": Field("VSZ", 4, False, lambda p: str(p.vsz_kb)),
-    "rss": Field("RSS", 4, False, lambda p: str(p.rss_kb)),
-    "etime": Field("ELAPSED", 11, False, lambda p: age(p.elapsed_s)),
-    "time": Field("TIME", 11, False, lambda p: age(p.cpu_time_s)),
-    "s": Field("S", 1, True, lambda p: "O" if p.state == "R" else p.state),
-    "args": Field("COMMAND", 0, True, lambda p: p.args),
+    "pid": Field("PID", "%5d", "pid"),
+    "ppid": Field("PPID", "%5d", "ppid"),
+    "user": Field("USER", "%8s", "user"),
+    "pcpu": Field("%CPU", "%4.1f", "cpu_pct"),
+    "pmem": Field("%MEM", "%4.1f", "memory_pct"),
+    "vsz": Field("VSZ", "%4d", "vsz_kb"),
+    "rss": Field("RSS", "%4d", "rss_kb"),
+    "etime": Field("ELAPSED", "%11s", "elapsed_s", age),
+    "time": Field("TIME", "%11s", "cpu_time_s", age),
+    "s": Field("S", "%s", "state", lambda state: "O" if state == "R" else state),
+    "args": Field("COMMAND", "%s", "args"),
 }
 
 VMSTAT = Stream("solaris/vmstat-2-2-1.txt", nothing, lambda _: VMSTAT_HEADER, _vmstat, 19)
