@@ -24,6 +24,7 @@ WAITING, ACTIVE = "waiting", "active"
 
 _SIZES = frozenset(("kb_read", "kb_wrtn"))
 _BUSY_LIMIT = 101.0
+_POINTED = re.compile(r"\d+(?:\.\d+)?(?: \d+(?:\.\d+)?)*", re.ASCII)
 _CLOCK = re.compile(r"\d\d:\d\d:\d\d", re.ASCII)
 
 Part = tuple[int, str, float]
@@ -45,9 +46,10 @@ class DiskTable:
         clocked: bool = False,
         totals: frozenset[str] = frozenset(),
     ) -> None:
-        self._parts = tuple(parts)
         self._count = count
         self._disk = disk if disk >= 0 else count + disk
+        # Where a part stands once the disk's name is taken out.
+        self._parts = tuple((index - (index > self._disk), name, factor) for index, name, factor in parts)
         self._clocked = clocked  # a time may follow the last cell
         self._totals = totals  # names of rows that add up others
         self._plain = convert is None
@@ -67,19 +69,17 @@ class DiskTable:
         if len(words) != self._count or words[self._disk] in self._totals:
             return None
         disk = self._disk
-        convert = self._convert
-        numbers: list[Number | None] = []
+        row: Row = {"disk": words.pop(disk)}
+        if self._plain and _POINTED.fullmatch(" ".join(words)) is not None:
+            for index, name, factor in self._parts:
+                word = words[index]
+                value: Number | None = float(word) if "." in word else int(word)
+                row[name] = value if factor == 1 else scaled(value, factor)
+            return row
         try:
-            for index, word in enumerate(words):
-                if index == disk:
-                    numbers.append(None)
-                elif self._plain and "." in word and "," not in word:
-                    numbers.append(float(word) if word[0].isdigit() and word[-1].isdigit() else convert(word))
-                else:
-                    numbers.append(convert(word))
+            numbers = [self._convert(word) for word in words]
         except ValueError:
             return None
-        row: Row = {"disk": words[disk]}
         for index, name, factor in self._parts:
             value = numbers[index]
             row[name] = value if value is None or factor == 1 else scaled(value, factor)

@@ -118,7 +118,7 @@ def _size(cell: str, kib: float, base: int) -> Number | None:
     return scaled(number(cell), kib)
 
 
-def _row(mounts: _Mounts, device: str, cells: Sequence[str], mount: str, base: int) -> Row | None:
+def _row(mounts: _Mounts, device: str | None, cells: Sequence[str], mount: str, base: int) -> Row | None:
     """The family's row; `None` for what has no size: `/proc` and its kin."""
     row = _EMPTY.copy()
     row["mount"], row["device"] = mount, device
@@ -151,6 +151,7 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     mounts: _Mounts | None = None
     tables: set[str] = set()  # mount points of the table under way
     device = ""
+    name: str | None
     base = 1000 if programs[0].has("H") or "--si" in programs[0].arguments else 1024
     for line in text.split("\n"):
         if "Mounted on" in line:
@@ -169,7 +170,8 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
             if match is None:
                 device = "" if is_message(line) and line[0] != "/" else line.strip()
                 continue
-            name, (*cells, mount) = device, match.groups()
+            # Only a line of one word can be told from a banner that came between.
+            name, (*cells, mount) = device if len(device.split()) == 1 else None, match.groups()
             device = ""
         row = _row(mounts, name, cells, mount, base)
         if row is None:

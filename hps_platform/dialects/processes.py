@@ -13,7 +13,7 @@ from typing import Any
 
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Reader, Reading
-from hps_platform.dialects.text import Span, distance, number, scaled, seconds, spans, suffixed
+from hps_platform.dialects.text import Span, distance, is_number, number, scaled, seconds, spans, suffixed
 from hps_platform.metrics.process import FAMILY
 from hps_platform.metrics.sample import Row
 
@@ -274,12 +274,15 @@ class _Listing:
             head, kind = self._heads[column], self._kinds[column]
             following: dict[int, tuple[int, tuple[str | None, ...]]] = {}
             for used, (cost, cells) in best.items():
-                # An empty cell where a word would have fitted costs a little, so that words find their place.
-                options: list[tuple[int, int, str | None]] = [(used, cost + 3, None)]
+                options: list[tuple[int, int, str | None]] = []
+                empty = _EMPTY_COST
                 if used < len(found):
                     start, end, word = found[used]
                     if kind.pattern.fullmatch(word) or (kind.longer is not None and kind.longer.fullmatch(word)):
                         options.append((used + 1, cost + distance((start, end, word), head), word))
+                        # A state letter is in every row: left out, it would become part of the command.
+                        empty = _MISPLACED_COST if kind is _STATE else _EMPTY_COST
+                options.append((used, cost + empty, None))
                 for count, total, cell in options:
                     if count not in following or total < following[count][0]:
                         following[count] = (total, (*cells, cell))
@@ -297,6 +300,10 @@ class _Listing:
         filled = sum(1 for cell in chosen if cell is not None)
         return list(chosen) if filled * 2 > self._count else None
 
+
+# What an empty cell costs against a word that stands some columns away from its header.
+_EMPTY_COST = 3
+_MISPLACED_COST = 30
 
 _MONTH = re.compile(r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)")
 _DAY = re.compile(r"[0-3]?\d", re.ASCII)
@@ -359,8 +366,9 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
             continue
         row = listing.row(line, last=index == final)
         if row is None:
-            if headerless:
-                return Reading()  # without a header every line must fit, or it is something else
+            # Without a header every line of numbers must fit, or it is another listing altogether.
+            if headerless and sum(is_number(word) for word in line.split()) > 1 and index != final:
+                return Reading()
             continue
         reading.recognised = True
         if row["pid"] in rows:

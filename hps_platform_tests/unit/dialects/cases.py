@@ -1,0 +1,45 @@
+"""The project's own outputs with their golden rows: `fixtures/<os>/<family>/<name>.txt` and `.json`."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+@dataclass(frozen=True)
+class Case:
+    os: str
+    family: str
+    name: str
+    text: str
+    command: str
+    outcome: str
+    duplicates: int
+    rows: list[dict[str, Any]]
+
+    def __str__(self) -> str:
+        return f"{self.os}/{self.family}/{self.name}"
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    """All of them, in the order of their paths."""
+    found = []
+    for path in sorted(FIXTURES.glob("*/*/*.txt")):
+        golden = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        # newline="": some of them hold carriage returns that are part of the case.
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read()
+        os, family = path.parts[-3:-1]
+        found.append(Case(os=os, family=family, name=path.stem, text=text, **golden))
+    return tuple(found)
+
+
+def streaming() -> tuple[Case, ...]:
+    """Those of planned commands that run until stopped."""
+    return tuple(
+        case for case in cases() if case.family in ("vmstat", "iostat") and case.command.startswith("LC_ALL=C")
+    )

@@ -1,0 +1,66 @@
+"""Whether parsed rows are what the text says: found without any parser, by looking for each value in the text."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from hps_platform.dialects.text import clean
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)(?:[.,]\d+)?")
+
+# By which factors a printed number may have been turned into the family's unit.
+_FACTORS: Mapping[str, tuple[float, ...]] = {
+    "vmstat": (1, 4, 1024, 1000 / 1024, 1_000_000 / 1024),
+    "iostat": (1, 0.5, 1000, 1024, 1024**2, 1 / 1024, 1000 / 1024, 1000**2 / 1024),
+    "netstat": (1,),
+    "process": (1, 1024, 1024**2),
+    "filesystem": (1, 0.5, 1024, 1024**2, 1024**3, 1000 / 1024, 1000**2 / 1024, 1000**3 / 1024, 2 * 1000**2 / 1024),
+    "memory": (1, 4, 0.5, 1 / 1024, 1024, 1024**2),
+}
+# Columns worked out of several printed numbers, and how is said in the family's reader.
+DERIVED: Mapping[str, frozenset[str]] = {
+    "vmstat": frozenset(),
+    "iostat": frozenset(("tps", "kb_s", "service_time_ms", "queue_length")),
+    "netstat": frozenset(),
+    "process": frozenset(),
+    "filesystem": frozenset(("used_kb", "inodes")),
+    "memory": frozenset(("used_kb", "used_pct", "cached_kb", "paging_total_kb", "paging_used_kb", "paging_used_pct")),
+}
+
+
+def numbers_of(text: str) -> set[float]:
+    """Every number that stands in the text, whole or as a part of a word, and every time in seconds."""
+    found = {float(number.replace(",", ".")) for number in _NUMBER.findall(text)}
+    found.update(float(digits) for digits in re.findall(r"\d+", text))
+    for days, hours, minutes, seconds in _CLOCK.findall(text):
+        found.add(int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds))
+    return found
+
+
+def contradictions(family: str, rows: Iterable[Mapping[str, object]], text: str) -> list[str]:
+    """What the rows claim that the text does not say."""
+    text = clean(text)
+    numbers = numbers_of(text)
+    factors = _FACTORS[family]
+    spoken = " ".join(text.split())
+    problems: list[str] = []
+    for row in rows:
+        for column, value in row.items():
+            if value is None or isinstance(value, bool) or column in DERIVED[family]:
+                continue
+            if isinstance(value, str):
+                if " ".join(value.split()) not in spoken:
+                    problems.append(f"{column}={value!r} is not in the text")
+            elif isinstance(value, int | float) and not any(
+                any(abs(value / factor - near) <= 1e-6 * max(1.0, abs(near)) for near in _near(numbers, value / factor))
+                for factor in factors
+            ):
+                problems.append(f"{column}={value!r} is not in the text")
+    return problems
+
+
+def _near(numbers: set[float], wanted: float) -> tuple[float, ...]:
+    for candidate in (wanted, round(wanted), round(wanted, 1), round(wanted, 2), round(wanted, 3), round(wanted, 4)):
+        if float(candidate) in numbers:
+            return (float(candidate),)
+    return ()
