@@ -1,0 +1,10 @@
+"""History: any range of any family as a frame, at the resolution that fits.
+
+Where the numbers come from (raw rows, rollups, or both) is `hps_platform.store.series`; what is newer than a commit
+of landing is in the live tail, not here.
+"""
+
+from hps_platform.history.fleet import OVERVIEW_COLUMNS, overview
+from hps_platform.history.query import MAX_ROWS, Answer, query
+
+__all__ = ["MAX_ROWS", "OVERVIEW_COLUMNS", "Answer", "overview", "query"]

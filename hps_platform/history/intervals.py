@@ -1,0 +1,38 @@
+"""Widths of buckets: their spelling, and the one that suits a range."""
+
+import re
+
+from hps_platform.errors import InvalidInput
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SPELLING = re.compile(r"([1-9]\d{0,6})([smhd])")
+# Each divides a day or is days, so that buckets begin at the same times every day.
+_NICE = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
+LONGEST_S = 366 * 86_400
+
+
+def seconds(interval: str) -> int:
+    """`"10s"`, `"5m"`, `"1h"`, `"1d"` in seconds."""
+    match = _SPELLING.fullmatch(interval)
+    if match is None:
+        raise InvalidInput(f"interval {interval[:40]!r} is none: write it like 10s, 5m, 1h or 1d")
+    width = int(match[1]) * _UNITS[match[2]]
+    if width > LONGEST_S:
+        raise InvalidInput(f"interval {interval} is longer than 366d")
+    return width
+
+
+def spelled(width_s: int) -> str:
+    """The shortest spelling: 3600 is `1h`."""
+    for unit, length in reversed(_UNITS.items()):
+        if width_s % length == 0:
+            return f"{width_s // length}{unit}"
+    raise AssertionError(width_s)  # every whole number is a number of seconds
+
+
+def at_least(width_s: float) -> int:
+    """The next wider width that people like to read: whole days beyond a day."""
+    for nice in _NICE:
+        if nice >= width_s:
+            return nice
+    return int(-(-width_s // 86_400)) * 86_400
