@@ -6,6 +6,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from dash_app.components.aria import aria
 from hps_platform.errors import HpsError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ def failure(error: Exception) -> Any:
         title="Not available at the moment" if later else "This didn't work",
         color="red",
         variant="light",
-        role="alert",
     )
 
 
@@ -55,5 +55,5 @@ def loading(rows: int = 6, height: int = 28) -> Any:
     return html.Div(
         dmc.Stack([dmc.Skeleton(height=height, radius="sm") for _ in range(rows)], gap="xs"),
         role="status",
-        **{"aria-label": "Loading"},
+        **aria(label="Loading"),
     )

@@ -1,10 +1,13 @@
 """Frame of a page: heading row, panel, table that scrolls inside, links."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import dash_mantine_components as dmc
 from dash import dcc, html
+
+from dash_app.components.aria import aria
+from dash_app.figures import CONFIG
 
 
 def heading(title: str, lead: str = "", *, right: Any = None) -> Any:
@@ -24,10 +27,10 @@ def heading(title: str, lead: str = "", *, right: Any = None) -> Any:
 
 
 def panel(children: Any, *, title: str | None = None, right: Any = None, **props: Any) -> Any:
-    head = (
-        dmc.Group([dmc.Title(title, order=2, size="h5"), right], justify="space-between", mb="xs") if title else None
+    head = dmc.Group([dmc.Title(title, order=2, size="h5"), right], justify="space-between", mb="xs") if title else None
+    return dmc.Paper(
+        [head, *(children if isinstance(children, list) else [children])], p="sm", withBorder=True, **props
     )
-    return dmc.Paper([head, *(children if isinstance(children, list) else [children])], p="sm", withBorder=True, **props)
 
 
 def table(head: Sequence[Any], rows: Sequence[Any], *, caption: str, min_width: int = 700, **props: Any) -> Any:
@@ -49,6 +52,12 @@ def table(head: Sequence[Any], rows: Sequence[Any], *, caption: str, min_width: 
         minWidth=min_width,
         type="native",
     )
+
+
+def graph(figure: Any, *, height: int, label: str, **props: Any) -> Any:
+    """A chart as wide as its panel; `label` is what a screen reader says it shows."""
+    chart = dcc.Graph(figure=figure, config=cast(Any, CONFIG), responsive=True, style={"height": height}, **props)
+    return html.Div(chart, role="figure", **aria(label=label))
 
 
 def number_head(label: str) -> Any:

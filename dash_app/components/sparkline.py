@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from dash import html
 
+from dash_app.components.aria import aria
+
 _WIDTH, _HEIGHT, _PAD = 96, 26, 2
 _COLORS = {"blue": "#2f8fe0", "orange": "#d9730d"}
 
@@ -14,10 +16,10 @@ def sparkline(values: Sequence[float | None], label: str, *, ceiling: float | No
     """`values` at equal steps, `None` = no sample and drawn as a gap; `ceiling` fixes the top (100 for a share)."""
     present = [value for value in values if value is not None]
     if not present:
-        return html.Span("–", className="hps-dimmed", **{"aria-label": f"{label}: no samples"})
-    top = max(ceiling or 0.0, max(present)) or 1.0
-    paths = "".join(_path(run, top, len(values)) for run in _runs(values))
+        return html.Span("–", className="hps-dimmed", **aria(label=f"{label}: no samples"))
+    top = max(ceiling or 0.0, *present) or 1.0
     stroke = _COLORS[color]
+    paths = "".join(_path(run, top, len(values), stroke) for run in _runs(values))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}">'
         f'<g fill="none" stroke="{stroke}" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round">'
@@ -42,7 +44,7 @@ def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     return [run for run in runs if run]
 
 
-def _path(run: list[tuple[int, float]], top: float, steps: int) -> str:
+def _path(run: list[tuple[int, float]], top: float, steps: int, stroke: str) -> str:
     width, height = _WIDTH - 2 * _PAD, _HEIGHT - 2 * _PAD
     points = [
         (_PAD + width * index / max(steps - 1, 1), _PAD + height * (1 - max(value, 0.0) / top)) for index, value in run
@@ -50,7 +52,6 @@ def _path(run: list[tuple[int, float]], top: float, steps: int) -> str:
     line = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     if len(points) == 1:  # a lone sample between two gaps is a dot
         line += f"L{points[0][0] + 0.1:.1f} {points[0][1]:.1f}"
-    floor = _HEIGHT - _PAD
-    area = f'<path d="M{points[0][0]:.1f} {floor}L{line}L{points[-1][0]:.1f} {floor}Z" stroke="none" class="a"/>'
-    shade = area.replace('class="a"', 'fill="#2f8fe0" fill-opacity="0.18"')
-    return f'{shade}<path d="M{line}"/>'
+    floor = f"{_HEIGHT - _PAD}"
+    area = f"M{points[0][0]:.1f} {floor}L{line}L{points[-1][0]:.1f} {floor}Z"
+    return f'<path d="{area}" stroke="none" fill="{stroke}" fill-opacity="0.18"/><path d="M{line}"/>'

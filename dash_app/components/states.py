@@ -5,6 +5,8 @@ from typing import Any
 
 import dash_mantine_components as dmc
 
+from dash_app.components.aria import aria
+
 _SYSTEMS = {"aix": "AIX", "linux": "Linux", "solaris": "Solaris", "hpux": "HP-UX", "freebsd": "FreeBSD"}
 
 
@@ -18,6 +20,9 @@ class State:
     icon: str
 
 
+URGENT = 50
+"""From this urgency on somebody should look."""
+
 _STATES = {
     "key_changed": State("Host key changed", "red", 90, "✕"),
     "auth_failed": State("Login refused", "red", 80, "✕"),
@@ -25,17 +30,15 @@ _STATES = {
     "degraded": State("Degraded", "orange", 60, "!"),
     "pending_host_key": State("Host key to confirm", "yellow", 50, "?"),
     "connecting": State("Connecting", "blue", 30, "…"),
-    "active": State("Waiting for collector", "blue", 20, "…"),
     "up": State("Up", "green", 0, "✓"),
-    "inactive": State("Switched off", "gray", -10, "○"),
+    "paused": State("Switched off", "gray", -10, "○"),
 }
 STALE = State("No samples", "orange", 65, "!")
+"""Logged in, but nothing came for longer than three intervals."""
 
 
-def state(status: str, *, is_active: bool = True) -> State:
-    """The looks of a collector's status; an unknown one is shown as it is written."""
-    if not is_active:
-        return _STATES["inactive"]
+def state(status: str) -> State:
+    """The looks of a server's `status`; an unknown one is shown as it is written."""
     return _STATES.get(status) or State(status.replace("_", " ").capitalize() or "Unknown", "gray", 40, "?")
 
 
@@ -46,7 +49,7 @@ def badge(shown: State, message: str = "") -> Any:
         color=shown.color,
         variant="light",
         size="md",
-        leftSection=dmc.Text(shown.icon, size="xs", fw=700, span=True, **{"aria-hidden": "true"}),
+        leftSection=dmc.Text(shown.icon, size="xs", fw=700, span=True, **aria(hidden="true")),
         tt="none",
         className="hps-badge",
     )

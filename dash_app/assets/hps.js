@@ -1,0 +1,96 @@
+// Browser-side callbacks: what would be slow or impossible from the server. No data is fetched here.
+window.dash_clientside = window.dash_clientside || {};
+(function () {
+  const skip = () => window.dash_clientside.no_update;
+  const outputs = () => window.dash_clientside.callback_context.outputs_list;
+
+  // The live stream's last signs of life, on this page load.
+  const live = { beatAt: 0, startedAt: 0, asked: false };
+  window.hpsLive = live;
+
+  // A choice with a number of its own, so that the same one again is a change too.
+  const begin = function (wanted) {
+    live.startedAt = Date.now();
+    live.count = (live.count || 0) + 1;
+    return wanted ? { ...wanted, n: live.count } : null;
+  };
+
+  window.dash_clientside.hps = {
+    // A new page: its link is marked, the small screen's menu closes, the reader starts at the top.
+    arrived: function (pathname) {
+      const path = "/" + (pathname || "").replace(/^\/+|\/+$/g, "");
+      const name = "nav" + path.replaceAll("/", "-");
+      window.scrollTo(0, 0);
+      return outputs().map(function (output) {
+        if (output.id === "page") return path;
+        if (output.id === "burger") return false;
+        return output.id === name;
+      });
+    },
+
+    navigation: function (opened, navbar) {
+      return { ...navbar, collapsed: { mobile: !opened } };
+    },
+
+    // The page's choices go into the address without a new entry in the browser's history.
+    remember: function (state) {
+      if (!state || state.path !== window.location.pathname) return skip();
+      const query = new URLSearchParams(Object.entries(state.query).filter(([, value]) => value));
+      const text = query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+      window.history.replaceState(window.history.state, "", state.path + (text ? "?" + text : ""));
+      return skip();
+    },
+
+    // A chart was zoomed or set back: the range to fetch, once for each movement.
+    zoomed: function () {
+      const moved = window.dash_clientside.callback_context.triggered[0];
+      const relayout = moved && moved.value;
+      if (!relayout) return skip();
+      const keys = Object.keys(relayout);
+      const at = (end) => keys.find((key) => /^xaxis\d*\.range/.test(key) && key.endsWith("[" + end + "]"));
+      if (at(0) && at(1)) return { from: relayout[at(0)], to: relayout[at(1)] };
+      const whole = keys.find((key) => /^xaxis\d*\.range$/.test(key));
+      if (whole) return { from: relayout[whole][0], to: relayout[whole][1] };
+      if (keys.some((key) => /^xaxis\d*\.autorange$/.test(key))) return { from: null, to: null };
+      return skip();
+    },
+
+    // What the page Live wants to see starts a stream. The store that says so outlives the page.
+    want: function (wanted) {
+      if (window.location.pathname === "/live") window.dash_clientside.set_props("live-choice", { data: begin(wanted) });
+      return skip();
+    },
+
+    // Leaving Live ends its stream; coming back to a broken connection starts it anew.
+    keep: function (_pathname, _connected, _tick, choice) {
+      if (!choice) return skip();
+      if (window.location.pathname !== "/live") return null;
+      const why = window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);
+      const now = Date.now();
+      if (why.includes("live-connected.data")) return now - live.startedAt > 2000 ? begin(choice) : skip();
+      if (live.asked) return begin(choice);
+      // No sign of life for long: a stream that the server gave up, or a socket that went away unnoticed.
+      return now - Math.max(live.beatAt, live.startedAt) > 30000 ? begin(choice) : skip();
+    },
+
+    beat: function (beat) {
+      if (beat) {
+        live.beatAt = Date.now();
+        live.asked = Boolean(beat.asked);
+      }
+      return skip();
+    },
+
+    // Once a second: how old the newest sample is, in words and as a dot.
+    pulse: function (_n, beat, choice) {
+      if (!choice) return ["off", "Choose servers and metrics"];
+      if (!beat) return ["late", "Waiting for the first sample…"];
+      const silent = (Date.now() - live.beatAt) / 1000;
+      const time = new Date(beat.newest).toISOString().slice(11, 19);
+      if (live.asked) return ["late", "No shared workers in this browser: renewed every 5 s. Last sample " + time + " UTC"];
+      if (silent > 10) return ["lost", "No push for " + Math.round(silent) + " s, reconnecting. Last sample " + time + " UTC"];
+      if (silent > 5) return ["late", "Last sample " + time + " UTC, " + Math.round(silent) + " s ago"];
+      return ["live", "Live, last sample " + time + " UTC"];
+    },
+  };
+})();

@@ -1,0 +1,299 @@
+"""Frame -> Figure: pure functions, one look for both themes.
+
+Frames are those of `hps_platform.history`: `server_id, timestamp, <key>, <columns>`, ascending, UTC. Titles and units
+come from the family. What frame to ask for belongs to the pages.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+import polars as pl
+
+from dash_app.components.text import Scale, scale
+from dash_app.series import Series
+from hps_platform.metrics import Column
+
+Theme = Literal["light", "dark"]
+
+# Okabe and Ito's colours, darkened or lightened until each keeps a contrast of 3:1 with its background.
+PALETTES: dict[Theme, tuple[str, ...]] = {
+    "light": ("#0072b2", "#c65a00", "#00805e", "#b4528e", "#8a6d00", "#2f8fd0", "#7a2048", "#555b65"),
+    "dark": ("#56b4e9", "#f0a030", "#2bc29a", "#e58fc4", "#e6d84a", "#8fa8ff", "#ff8a66", "#aab2bd"),
+}
+ALARM: dict[Theme, str] = {"light": "#c92a2a", "dark": "#ff6b6b"}
+_TEXT: dict[Theme, str] = {"light": "#343a40", "dark": "#c9c9c9"}
+_GRID: dict[Theme, str] = {"light": "rgba(0,0,0,0.09)", "dark": "rgba(255,255,255,0.10)"}
+_HOVER: dict[Theme, str] = {"light": "#ffffff", "dark": "#2e2e2e"}
+_DASHES = ("solid", "dash", "dot", "dashdot")
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "responsive": True,
+    "doubleClick": "autosize",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+    "scrollZoom": False,
+}
+
+
+def template(theme: Theme) -> go.layout.Template:
+    """What all charts have in common: letters, grid, hover, colours; transparent, so that it sits on any panel."""
+    axis = {
+        "gridcolor": _GRID[theme],
+        "linecolor": _GRID[theme],
+        "zerolinecolor": _GRID[theme],
+        "ticks": "",
+        "automargin": True,
+        "title": {"standoff": 6, "font": {"size": 11}},
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": "inherit, system-ui, sans-serif", "size": 12, "color": _TEXT[theme]},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": list(PALETTES[theme]),
+            "hovermode": "x unified",
+            "hoverlabel": {"bgcolor": _HOVER[theme], "font": {"size": 12, "color": _TEXT[theme]}, "namelength": 40},
+            "xaxis": {**axis, "showgrid": False, "type": "date", "hoverformat": "%Y-%m-%d %H:%M:%S UTC"},
+            "yaxis": {**axis, "rangemode": "tozero", "fixedrange": True},
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "y": 1,
+                "yanchor": "bottom",
+                "xanchor": "left",
+                "font": {"size": 11},
+            },
+            "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+            "dragmode": "zoom",
+        }
+    )
+
+
+_TEMPLATES: dict[Theme, go.layout.Template] = {theme: template(theme) for theme in ("light", "dark")}
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Moments to point out in one series' chart: anomalous minutes of a server."""
+
+    server_id: int
+    times: Sequence[datetime]
+    texts: Sequence[str] = field(default=())
+
+
+def axis_title(column: Column, shown: Scale) -> str:
+    """ "Throughput (MiB/s)": the column's label with the unit its axis is drawn in."""
+    return f"{column.label or column.name} ({shown.unit})" if shown.unit else column.label or column.name
+
+
+def style(index: int, theme: Theme) -> dict[str, Any]:
+    """A line's colour and, from the ninth series on, its dashes, so that neighbours never look alike."""
+    palette = PALETTES[theme]
+    dash = _DASHES[min(index // len(palette), len(_DASHES) - 1)]
+    return {"color": palette[index % len(palette)], "width": 1.5, "dash": dash}
+
+
+def faint(color: str, opacity: float) -> str:
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def scale_of(series: Iterable[Series], unit: str) -> Scale:
+    return scale(unit, max((peak for one in series if (peak := one.peak) is not None), default=None))
+
+
+def chart(
+    column: Column,
+    series: Sequence[Series],
+    theme: Theme,
+    *,
+    bands: Mapping[str, pl.DataFrame] | None = None,
+    marks: Sequence[Marks] = (),
+    window: tuple[datetime, datetime] | None = None,
+    height: int = 230,
+    streaming: bool = False,
+    uirevision: str = "",
+) -> go.Figure:
+    """One column over time, a line a series.
+
+    `bands`: by series name a frame `timestamp, low, high` drawn behind its line. `marks`: anomalies, as points on the
+    line of their server. `streaming` writes plain lists, which `extendData` can append to; otherwise typed arrays.
+    """
+    shown = scale_of(series, column.unit)
+    figure = go.Figure(layout={"template": _TEMPLATES[theme]})
+    for index, one in enumerate(series):
+        line = style(index, theme)
+        if bands and one.name in bands:
+            _add_band(figure, bands[one.name], one.name, shown, line["color"])
+        figure.add_trace(_line(one, column, shown, line, streaming=streaming))
+    for mark in marks:
+        _add_marks(figure, mark, series, shown, theme)
+    percent = column.unit == "%"
+    figure.update_layout(
+        height=height,
+        uirevision=uirevision or column.name,
+        showlegend=len(series) > 1 or bool(marks),
+        xaxis={"title": {"text": ""}, **({"range": [_ms(window[0]), _ms(window[1])]} if window else {})},
+        yaxis={
+            "title": {"text": axis_title(column, shown)},
+            "tickformat": None if percent or shown.divisor > 1 else "~s",
+            "autorangeoptions": {"include": [0, 10 if percent else 1e-9]},
+        },
+    )
+    return figure
+
+
+def points(one: Series, shown: Scale) -> tuple[list[float], list[float | None]]:
+    """x in epoch milliseconds and y in the axis' unit, as plain lists for `extendData`; gaps are `None`."""
+    frame = one.with_gaps()
+    times = frame["timestamp"].dt.epoch("ms").cast(pl.Float64).to_list()
+    return times, (frame["value"] / shown.divisor).to_list()
+
+
+def _line(one: Series, column: Column, shown: Scale, line: dict[str, Any], *, streaming: bool) -> go.Scatter:
+    x: Any
+    y: Any
+    if streaming:
+        x, y = points(one, shown)
+    else:
+        frame = one.with_gaps()
+        x = frame["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy()
+        y = (frame["value"].cast(pl.Float64) / shown.divisor).to_numpy()
+    lone = len(x) == 1
+    return go.Scatter(
+        x=x,
+        y=y,
+        name=one.name,
+        mode="lines+markers" if lone else "lines",
+        line=line,
+        connectgaps=False,
+        legendgroup=one.name,
+        hovertemplate=f"%{{y:,.1f}} {shown.unit}" if shown.unit != "1/s" else "%{y:,.1f}/s",
+    )
+
+
+def _add_band(figure: go.Figure, frame: pl.DataFrame, name: str, shown: Scale, color: str) -> None:
+    """From the lowest to the highest raw value within each step, cut where samples are missing."""
+    frame = frame.drop_nulls()
+    if frame.is_empty():
+        return
+    x = frame["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy()
+    common = {"x": x, "mode": "lines", "line": {"width": 0}, "legendgroup": name, "showlegend": False}
+    for edge, fill in (("low", None), ("high", "tonexty")):
+        figure.add_trace(
+            go.Scatter(
+                **common,
+                y=(frame[edge].cast(pl.Float64) / shown.divisor).to_numpy(),
+                name=f"{name}, {edge}est",
+                fill=fill,
+                fillcolor=faint(color, 0.18) if fill else None,
+                hoverinfo="skip",
+            )
+        )
+
+
+def _add_marks(figure: go.Figure, mark: Marks, series: Sequence[Series], shown: Scale, theme: Theme) -> None:
+    """Each moment sits on the highest line of its server, so that it is seen where it happened."""
+    lines = [one.frame for one in series if one.server_id == mark.server_id]
+    if not lines or not mark.times:
+        return
+    values = pl.concat(lines).group_by("timestamp").agg(pl.col("value").max()).sort("timestamp").drop_nulls()
+    if values.is_empty():
+        return
+    wanted = pl.DataFrame({"timestamp": list(mark.times)}, schema={"timestamp": pl.Datetime("ms", "UTC")})
+    wanted = wanted.with_columns(text=pl.Series(list(mark.texts) or [""] * len(wanted), dtype=pl.String))
+    placed = wanted.sort("timestamp").join_asof(values, on="timestamp", strategy="nearest")
+    color = ALARM[theme]
+    figure.add_trace(
+        go.Scatter(
+            x=placed["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy(),
+            y=(placed["value"] / shown.divisor).to_numpy(),
+            name="Anomaly",
+            legendgroup="Anomaly",
+            showlegend=not any(trace.name == "Anomaly" for trace in figure.data),
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 9, "color": color, "line": {"width": 2, "color": color}},
+            text=placed["text"].to_list(),
+            hovertemplate="anomaly %{text}<extra></extra>",
+        )
+    )
+
+
+def score_chart(
+    scores: pl.DataFrame,
+    theme: Theme,
+    *,
+    at: datetime | None = None,
+    threshold: float | None = None,
+    height: int = 220,
+) -> go.Figure:
+    """`timestamp, anomaly_score, is_anomaly` over time: lower is more anomalous, the axis says so."""
+    figure = go.Figure(layout={"template": _TEMPLATES[theme]})
+    one = Series("Anomaly score", 0, scores.select("timestamp", value="anomaly_score"), 60.0)
+    frame = one.with_gaps()
+    figure.add_trace(
+        go.Scatter(
+            x=frame["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy(),
+            y=frame["value"].cast(pl.Float64).to_numpy(),
+            name="Score",
+            mode="lines",
+            line=style(0, theme),
+            connectgaps=False,
+            hovertemplate="%{y:.3f}",
+        )
+    )
+    flagged = scores.filter(pl.col("is_anomaly"))
+    figure.add_trace(
+        go.Scatter(
+            x=flagged["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy(),
+            y=flagged["anomaly_score"].cast(pl.Float64).to_numpy(),
+            name="Anomaly",
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 9, "color": ALARM[theme], "line": {"width": 2}},
+            hovertemplate="%{y:.3f}, anomalous",
+        )
+    )
+    if threshold is not None:
+        figure.add_hline(
+            threshold,
+            line={"color": ALARM[theme], "dash": "dash", "width": 1},
+            annotation={"text": f"threshold {threshold:.2f}", "font": {"size": 11}},
+        )
+    if at is not None:
+        figure.add_vline(_ms(at), line={"color": ALARM[theme], "width": 1, "dash": "dot"})
+    figure.update_layout(
+        height=height,
+        showlegend=True,
+        yaxis={"title": {"text": "Anomaly score (lower = more unusual)"}, "rangemode": "normal"},
+    )
+    return figure
+
+
+def weight_chart(labels: Sequence[str], weights: Sequence[float], theme: Theme) -> go.Figure:
+    """Share of each column in an anomaly's score, the largest on top."""
+    figure = go.Figure(
+        go.Bar(
+            x=list(reversed(weights)),
+            y=list(reversed(labels)),
+            orientation="h",
+            marker={"color": PALETTES[theme][0]},
+            text=[f"{weight:.0f} %" for weight in reversed(weights)],
+            textposition="auto",
+            hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
+        ),
+        layout={"template": _TEMPLATES[theme]},
+    )
+    figure.update_layout(
+        height=60 + 30 * len(labels),
+        hovermode="closest",
+        xaxis={"type": "linear", "title": {"text": "Share of the score (%)"}, "showgrid": True, "fixedrange": True},
+        yaxis={"automargin": True, "showgrid": False},
+        margin={"t": 8},
+    )
+    return figure
+
+
+def _ms(moment: datetime) -> float:
+    return moment.timestamp() * 1000

@@ -1,0 +1,317 @@
+"""The live stream of one browser tab: from the hub over Dash's WebSocket into the charts.
+
+A tab has at most one stream; a new choice, a reconnect or leaving the page ends the one before. At its start each chart
+gets a whole figure of the last minutes, from the table and the hub's memory put together by timestamp; after that only
+samples newer than the line's last one are appended. So nothing is drawn twice, also when the server was restarted.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from dash import Dash, Input, State, ctx, set_props
+
+from dash_app import figures
+from dash_app.components import choices, notices, text
+from dash_app.components.text import Scale
+from dash_app.data import Data
+from dash_app.figures import Theme
+from dash_app.series import Series, combine, rows_to_frame, sample_value
+from hps_platform.errors import HpsError
+from hps_platform.metrics import Column, Family
+
+if TYPE_CHECKING:
+    from dash_app.live import Batch
+
+logger = logging.getLogger(__name__)
+
+GATHER_S = 0.08
+"""Samples that arrive within this time are pushed together: hosts print at the same moment."""
+CHECK_S = 30.0
+"""How often a stream asks its tab whether it is still there: a closed tab shares its socket with others."""
+HUB_S = 300.0
+"""How much the hub remembers; what is older comes from the tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a tab wants to see."""
+
+    servers: tuple[int, ...]
+    metrics: tuple[str, ...]
+    window_s: int
+    theme: Theme
+
+    @classmethod
+    def read(cls, wanted: Mapping[str, Any]) -> "Choice":
+        return cls(tuple(wanted["servers"]), tuple(wanted["metrics"]), int(wanted["window_s"]), wanted["theme"])
+
+
+@dataclass(slots=True)
+class Chart:
+    """One chart of the stream; `last` is the newest timestamp (ms) on each server's line, `scale` the axis' unit."""
+
+    metric: str
+    family: Family
+    column: Column
+    scale: Scale = field(default=Scale(1.0, ""))
+    last: dict[int, int] = field(default_factory=dict)
+    filled_at: float = 0.0
+
+    @property
+    def id(self) -> dict[str, str]:
+        return {"type": "live-chart", "metric": self.metric}
+
+    @property
+    def step_ms(self) -> int:
+        return int(self.family.interval_s * 1000)
+
+
+class Streams:
+    """Which stream serves which tab."""
+
+    def __init__(self) -> None:
+        self._stops: dict[str, asyncio.Event] = {}
+
+    def begin(self, view: str) -> asyncio.Event:
+        """Ends the tab's stream, if there is one; the event tells the new one when to end in its turn."""
+        self.end(view)
+        stop = self._stops[view] = asyncio.Event()
+        return stop
+
+    def end(self, view: str) -> None:
+        if (before := self._stops.pop(view, None)) is not None:
+            before.set()
+
+    def ended(self, view: str, stop: asyncio.Event) -> None:
+        if self._stops.get(view) is stop:
+            del self._stops[view]
+
+    def __len__(self) -> int:
+        return len(self._stops)
+
+
+def register(app: Dash, data: Data) -> None:
+    streams = Streams()
+
+    async def announce() -> None:
+        """Runs at each connection of a tab, also after a restart of this server, and so starts its stream anew."""
+        if ctx.websocket is not None:
+            set_props("live-connected", {"data": time.time()})
+
+    app.callback(persistent=True, websocket=True)(announce)
+
+    async def stream(wanted: dict[str, Any] | None, view: str) -> None:
+        if wanted is None:
+            streams.end(view)
+            return
+        stop = streams.begin(view)
+        try:
+            await _Stream(data, Choice.read(wanted), view, stop).run()
+        finally:
+            streams.ended(view, stop)
+
+    app.callback(
+        Input("live-choice", "data"), State("view", "data"), persistent=True, websocket=True, prevent_initial_call=True
+    )(stream)
+
+
+class _Stream:
+    def __init__(self, data: Data, choice: Choice, view: str, stop: asyncio.Event) -> None:
+        self._data = data
+        self._choice = choice
+        self._view = view
+        self._stop = stop
+        self._socket = ctx.websocket
+        self._names: dict[int, str] = {}
+        self._charts = [Chart(name, *choices.metric(name)) for name in choice.metrics]
+        self._waiting: list[Batch] = []
+        self._arrived = asyncio.Event()
+        self._silent: set[tuple[str, int]] = set()
+
+    async def run(self) -> None:
+        """Until the tab goes, chooses anew, or the hub stops."""
+        self._names = await self._hostnames()
+        pump = asyncio.create_task(self._pump())
+        try:
+            await self._fill(self._charts)
+            if self._socket is None:
+                # No shared workers in this browser: one answer to one request; the browser asks again.
+                set_props("live-beat", {"data": {"newest": self._newest(), "asked": True}})
+                return
+            self._beat()
+            await self._push_until_stopped(pump)
+        finally:
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pump
+
+    async def _hostnames(self) -> dict[int, str]:
+        known = {server.id: server.hostname for server in await asyncio.to_thread(self._data.servers)}
+        return {server: known[server] for server in self._choice.servers if server in known}
+
+    async def _pump(self) -> None:
+        """Takes samples off the hub at once, so that its queue never fills while a browser is written to."""
+        families = {chart.family.name for chart in self._charts}
+        async for batch in self._data.live(families, set(self._names)):
+            self._waiting.append(batch)
+            self._arrived.set()
+
+    async def _push_until_stopped(self, pump: "asyncio.Task[None]") -> None:
+        checked = time.monotonic()
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            while not (self._stop.is_set() or pump.done() or self._socket.is_shutdown):
+                arriving = asyncio.create_task(self._arrived.wait())
+                await asyncio.wait({arriving, stopping, pump}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                arriving.cancel()
+                if self._arrived.is_set():
+                    await asyncio.sleep(GATHER_S)
+                    await self._push()
+                if time.monotonic() - checked > CHECK_S:
+                    if not await self._tab_is_there():
+                        return
+                    checked = time.monotonic()
+        finally:
+            stopping.cancel()
+        if pump.done() and not pump.cancelled() and (error := pump.exception()) is not None:
+            raise error
+
+    async def _tab_is_there(self) -> bool:
+        try:
+            return bool(await self._socket.get_prop("view", "data", timeout=10.0) == self._view)
+        except TimeoutError:
+            return False
+
+    # Whole figures ------------------------------------------------------------------------------------------------
+
+    async def _fill(self, charts: list[Chart]) -> None:
+        """Draws charts from scratch, with what the tables and the hub hold of the window."""
+        by_family: dict[str, list[Chart]] = {}
+        for chart in charts:
+            by_family.setdefault(chart.family.name, []).append(chart)
+        frames = await asyncio.gather(*[asyncio.to_thread(self._window, found) for found in by_family.values()])
+        for found, frame in zip(by_family.values(), frames, strict=True):
+            for chart in found:
+                self._draw(chart, frame)
+        self._tell_silent()
+
+    def _window(self, charts: list[Chart]) -> pl.DataFrame:
+        """Samples of one family in the window, each once; the newest come from the hub's memory. Blocks."""
+        family, now = charts[0].family, datetime.now(UTC)
+        columns = list(dict.fromkeys(chart.column.name for chart in charts))
+        rows = self._data.recent(family.name, set(self._names), min(self._choice.window_s, HUB_S))
+        live = rows_to_frame(rows, family, columns)
+        key = ["server_id", "timestamp", *([family.key] if family.key else [])]
+        wanted = list(live.columns)
+        try:
+            start = now - timedelta(seconds=self._choice.window_s)
+            answer = self._data.history(family.name, list(self._names), start, now, columns=columns, interval=None)
+            older: pl.DataFrame = answer.frame.select(wanted).cast(dict(live.schema))
+        except HpsError as error:
+            logger.warning("a live chart starts without older samples: %s", error)
+            return live
+        return pl.concat([older, live]).unique(key, keep="last", maintain_order=True).sort(key)
+
+    def _draw(self, chart: Chart, frame: pl.DataFrame) -> None:
+        together = combine(frame, chart.column, chart.family)
+        lines = []
+        for server, name in self._names.items():
+            part = together.filter(pl.col("server_id") == server).select("timestamp", "value").drop_nulls()
+            newest = part["timestamp"].dt.epoch("ms").max()
+            chart.last[server] = int(newest) if isinstance(newest, int) else 0
+            if part.is_empty():
+                self._silent.add((chart.metric, server))
+            lines.append(Series(name, server, part, chart.family.interval_s))
+        chart.scale = figures.scale_of(lines, chart.column.unit)
+        chart.filled_at = time.monotonic()
+        figure = figures.chart(chart.column, lines, self._choice.theme, height=220, streaming=True)
+        set_props(chart.id, {"figure": figure})
+
+    # New points ---------------------------------------------------------------------------------------------------
+
+    async def _push(self) -> None:
+        batches, self._waiting = self._waiting, []
+        self._arrived.clear()
+        stale = []
+        for chart in self._charts:
+            points = self._points(chart, batches)
+            if points:
+                self._append(chart, points)
+            if self._needs_filling(chart, points):
+                stale.append(chart)
+        if stale:
+            await self._fill(stale)
+        self._beat(max((batch.produced_ms for batch in batches), default=None))
+
+    def _points(self, chart: Chart, batches: "list[Batch]") -> dict[int, list[tuple[int, float | None]]]:
+        """New points by server, in the axis' unit; a hole in the samples becomes an empty point."""
+        points: dict[int, list[tuple[int, float | None]]] = {}
+        for batch in sorted(batches, key=lambda batch: batch.timestamp_ms):
+            last = chart.last.get(batch.server_id)
+            if batch.metric != chart.family.name or last is None or batch.timestamp_ms <= last:
+                continue
+            value = sample_value(batch.rows, chart.column, chart.family)
+            if value is None:
+                continue
+            line = points.setdefault(batch.server_id, [])
+            if last and batch.timestamp_ms - last > 2.5 * chart.step_ms:
+                line.append((last + chart.step_ms, None))
+            line.append((batch.timestamp_ms, value / chart.scale.divisor))
+            chart.last[batch.server_id] = batch.timestamp_ms
+        return points
+
+    def _append(self, chart: Chart, points: dict[int, list[tuple[int, float | None]]]) -> None:
+        order = list(self._names)
+        keep = max(2, round(self._choice.window_s / chart.family.interval_s))
+        x = [[moment for moment, _ in line] for line in points.values()]
+        y = [[value for _, value in line] for line in points.values()]
+        set_props(chart.id, {"extendData": [{"x": x, "y": y}, [order.index(server) for server in points], keep]})
+        before = len(self._silent)
+        self._silent -= {(chart.metric, server) for server in points}
+        if len(self._silent) != before:
+            self._tell_silent()
+
+    def _needs_filling(self, chart: Chart, points: dict[int, list[tuple[int, float | None]]]) -> bool:
+        """Numbers outgrew the axis' unit, or a line fell silent and its old points hold the axis back."""
+        values = [value for line in points.values() for _, value in line if value is not None]
+        if chart.scale.unit != chart.column.unit and values and max(values) >= 2048:
+            return True
+        newest = max(chart.last.values(), default=0)
+        lagging = any(last and newest - last > self._choice.window_s * 1000 / 4 for last in chart.last.values())
+        return lagging and time.monotonic() - chart.filled_at > self._choice.window_s / 10
+
+    # Words --------------------------------------------------------------------------------------------------------
+
+    def _newest(self) -> int:
+        return max((max(chart.last.values(), default=0) for chart in self._charts), default=0)
+
+    def _beat(self, produced_ms: int | None = None) -> None:
+        if newest := self._newest():
+            set_props("live-beat", {"data": {"newest": newest, "produced": produced_ms, "at": time.time()}})
+
+    def _tell_silent(self) -> None:
+        """Which lines have no point yet, with the likely reason."""
+        set_props("live-notes", {"children": _silent_note(self._silent, self._names, self._choice.window_s)})
+
+
+def _silent_note(silent: set[tuple[str, int]], names: Mapping[int, str], window_s: int) -> Any:
+    if not silent:
+        return None
+    by_metric: dict[str, list[str]] = {}
+    for metric, server in sorted(silent):
+        by_metric.setdefault(metric, []).append(names[server])
+    lines = []
+    for metric, servers in by_metric.items():
+        family, column = choices.metric(metric)
+        lines.append(f"{family.title}, {(column.label or column.name).lower()}: {text.listing(servers)}")
+    return notices.note(
+        "; ".join(lines) + ". Either the system does not print it, or the collector gets nothing from there.",
+        title=f"No samples in the last {text.duration(window_s)}",
+    )

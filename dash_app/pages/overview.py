@@ -1,0 +1,278 @@
+"""Overview: the fleet at a glance, worst first, and what was unusual in the last day. It refreshes itself."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, dcc, html
+
+from dash_app.anomalies import episodes, told
+from dash_app.components import notices, parts, states, text
+from dash_app.components.aria import aria
+from dash_app.components.sparkline import sparkline
+from dash_app.data import Data
+from dash_app.pages import AppPage, Query
+from hps_platform.errors import HpsError
+from hps_platform.metrics import FAMILIES
+
+if TYPE_CHECKING:
+    from hps_platform.store.servers import Server
+
+REFRESH_S = 10
+STALE_S = 120.0
+"""A server that is logged in but sent nothing for so long is shown as stale."""
+HOT_PCT = 90.0
+MAX_EPISODES = 10
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One value column of the fleet table: the overview frame's column, its unit, and the column of its sparkline."""
+
+    title: str
+    column: str
+    unit: str
+    spark: str
+
+    @property
+    def ceiling(self) -> float | None:
+        return 100.0 if self.unit == "%" else None
+
+
+HEADLINES = (
+    Headline("CPU busy", "cpu_busy_pct", "%", "cpu_spark"),
+    Headline("Memory used", "mem_used_pct", "%", "mem_spark"),
+    Headline("Busiest disk", "disk_busy_pct", "%", "disk_spark"),
+    Headline("Network packets", "net_pkts_s", FAMILIES["netstat"].by_name["ipkts_s"].unit, "net_spark"),
+)
+
+
+async def layout(data: Data, query: Query) -> Any:
+    return html.Div(
+        [
+            parts.heading("Overview", "All servers, the worst first. Sparklines show the last hour."),
+            html.Div(id="overview-progress"),
+            html.Div(notices.loading(8), id="overview-body", **aria(live="off")),
+            dcc.Interval(id="overview-tick", interval=REFRESH_S * 1000),
+        ]
+    )
+
+
+def register(app: Dash, data: Data) -> None:
+    async def body(_: int | None) -> tuple[Any, Any]:
+        return await asyncio.to_thread(_build, data, datetime.now(UTC))
+
+    app.callback(
+        Output("overview-progress", "children"),
+        Output("overview-body", "children"),
+        Input("overview-tick", "n_intervals"),
+    )(body)
+
+
+def _build(data: Data, now: datetime) -> tuple[Any, Any]:
+    progress = _progress(data.progress())
+    try:
+        servers = data.servers()
+        if not servers:
+            return progress, notices.empty(
+                "No servers yet",
+                "Add the first one: an address and an account that may run vmstat, iostat and their kin.",
+                parts.link("Add a server", "/servers"),
+            )
+        frame = data.overview()
+    except HpsError as error:
+        return progress, notices.failure(error)
+    try:
+        found = data.anomalies(start=now - _DAY, end=now, page_size=1000)
+        anomalies, unusual = found.results, None
+    except HpsError as error:
+        anomalies, unusual = [], notices.failure(error)
+    rows = {row["server_id"]: row for row in frame.iter_rows(named=True)}
+    flagged = Counter(one["server_id"] for one in anomalies)
+    return progress, dmc.Stack(
+        [
+            _tiles(servers, rows, anomalies, now),
+            parts.panel(_fleet(servers, rows, flagged, now)),
+            parts.panel(
+                unusual or _anomalies(anomalies, now),
+                title="Unusual in the last 24 hours",
+                right=parts.link("All anomalies", "/anomalies"),
+            ),
+            dmc.Text(f"As of {text.clock(now, seconds=True)}, refreshed every {REFRESH_S} s", size="xs", c="dimmed"),
+        ],
+        gap="sm",
+    )
+
+
+def _progress(found: dict[str, Any] | None) -> Any:
+    """How far the demo's history is, as long as it is being prepared."""
+    if found is None:
+        return None
+    done, total = found.get("done") or 0, found.get("total") or 0
+    share = 100 * done / total if total else 0
+    return dmc.Alert(
+        [
+            dmc.Group(
+                [
+                    dmc.Text(found.get("message") or "Everything below is live already.", size="sm"),
+                    dmc.Text(f"{done} of {total}" if total else "", size="sm", c="dimmed"),
+                ],
+                justify="space-between",
+                mb=6,
+            ),
+            dmc.Progress(value=share, animated=True, **aria(label="Preparation")),
+        ],
+        title=f"Preparing the demo: {found.get('step') or 'starting'}",
+        color="blue",
+        variant="light",
+        mb="sm",
+    )
+
+
+def _shown_state(server: "Server", row: dict[str, Any] | None, now: datetime) -> states.State:
+    if server.status == "up" and _age_s(server, row, now) > STALE_S:
+        return states.STALE
+    return states.state(server.status)
+
+
+def _last(server: "Server", row: dict[str, Any] | None) -> datetime | None:
+    last: datetime | None = (row or {}).get("last_at")
+    return max(filter(None, (last, server.last_seen_at)), default=None)
+
+
+def _age_s(server: "Server", row: dict[str, Any] | None, now: datetime) -> float:
+    last = _last(server, row)
+    return (now - last).total_seconds() if last else float("inf")
+
+
+def _worst_first(
+    servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged: Counter[int], now: datetime
+) -> "list[Server]":
+    """By state, then by load: a quiet dead host comes before a busy live one."""
+
+    def urgency(server: "Server") -> tuple[float, float, str]:
+        row = rows.get(server.id, {})
+        load = max((row.get(one.column) or 0.0 for one in HEADLINES if one.unit == "%"), default=0.0)
+        pressing = load + min(flagged[server.id], 60)
+        return -_shown_state(server, row, now).urgency, -pressing, server.hostname
+
+    return sorted(servers, key=urgency)
+
+
+def _tiles(
+    servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], anomalies: list[dict[str, Any]], now: datetime
+) -> Any:
+    shown = [_shown_state(server, rows.get(server.id), now) for server in servers]
+    up = sum(one.urgency == 0 for one in shown)
+    bad = sum(one.urgency >= states.URGENT for one in shown)
+    hot = [row for row in rows.values() if (row.get("cpu_busy_pct") or 0) >= HOT_PCT]
+    touched = len({one["server_id"] for one in anomalies})
+    return dmc.SimpleGrid(
+        [
+            _tile("Servers up", f"{up} of {len(servers)}", "green" if up == len(servers) else None),
+            _tile("Need attention", str(bad), "red" if bad else None),
+            _tile(f"CPU at {HOT_PCT:.0f} % or more", str(len(hot)), "orange" if hot else None),
+            _tile("Anomalous minutes, 24 h", f"{len(anomalies)} on {text.count(touched, 'server')}", None),
+        ],
+        cols={"base": 2, "md": 4},
+        spacing="sm",
+    )
+
+
+def _tile(label: str, value: str, color: str | None) -> Any:
+    return dmc.Paper(
+        [
+            dmc.Text(label, size="xs", c="dimmed"),
+            dmc.Text(value, fw=650, fz=20, className=f"hps-{color}" if color else "", lh=1.3),
+        ],
+        p="xs",
+        px="sm",
+        withBorder=True,
+    )
+
+
+def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged: Counter[int], now: datetime) -> Any:
+    head = ["Server", "State", *[parts.number_head(one.title) for one in HEADLINES]]
+    head += [parts.number_head("Anomalies, 24 h"), parts.number_head("Last sample")]
+    body = [
+        _fleet_row(server, rows.get(server.id, {}), flagged[server.id], now)
+        for server in _worst_first(servers, rows, flagged, now)
+    ]
+    return parts.table(head, body, caption="Servers with state and headline values", min_width=1060)
+
+
+def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datetime) -> Any:
+    stale = _age_s(server, row, now) > STALE_S
+    facts = " ".join(filter(None, (states.system(server.operating_system), server.os_version)))
+    return dmc.TableTr(
+        [
+            dmc.TableTd(
+                [
+                    parts.link(server.hostname, f"/history?servers={server.id}", title="History of this server"),
+                    html.Span(facts, className="hps-sub"),
+                ]
+            ),
+            dmc.TableTd(states.badge(_shown_state(server, row, now), server.status_message)),
+            *[_value_cell(row, one, stale=stale) for one in HEADLINES],
+            dmc.TableTd(
+                parts.link(str(anomalies), f"/anomalies?server={server.id}") if anomalies else "0",
+                ta="right",
+            ),
+            parts.number_cell(text.ago(_last(server, row), now), className="hps-orange" if stale else ""),
+        ]
+    )
+
+
+def _value_cell(row: dict[str, Any], one: Headline, *, stale: bool) -> Any:
+    value = row.get(one.column)
+    series = row.get(one.spark) or []
+    hot = one.unit == "%" and value is not None and value >= HOT_PCT
+    return dmc.TableTd(
+        html.Div(
+            [
+                sparkline(
+                    list(series),
+                    f"{one.title}, last hour",
+                    ceiling=one.ceiling,
+                    color="orange" if hot else "blue",
+                ),
+                html.Span(text.quantity(value, one.unit), className="hps-value hps-hot" if hot else "hps-value"),
+            ],
+            className="hps-cell hps-stale" if stale else "hps-cell",
+        )
+    )
+
+
+def _anomalies(found: list[dict[str, Any]], now: datetime) -> Any:
+    if not found:
+        return dmc.Text("Nothing unusual was found.", size="sm", c="dimmed")
+    shown = episodes(found)
+    rows = [
+        dmc.TableTr(
+            [
+                dmc.TableTd(
+                    [parts.link(one.span, one.address), html.Span(text.ago(one.end, now), className="hps-sub")],
+                    style={"whiteSpace": "nowrap"},
+                ),
+                dmc.TableTd(one.hostname),
+                dmc.TableTd(told(one.worst), style={"minWidth": 280}),
+                parts.number_cell(one.length),
+                parts.number_cell(f"{one.worst['anomaly_score']:.2f}"),
+            ]
+        )
+        for one in shown[:MAX_EPISODES]
+    ]
+    head = ["When (UTC)", "Server", "What stood out", parts.number_head("Length"), parts.number_head("Lowest score")]
+    more = len(shown) - MAX_EPISODES
+    return [
+        parts.table(head, rows, caption="Unusual episodes of the last 24 hours, the newest first", min_width=760),
+        dmc.Text(f"and {text.count(more, 'earlier one')}", size="sm", c="dimmed", mt="xs") if more > 0 else None,
+    ]
+
+
+PAGE = AppPage("/", "Overview", "overview", 10, layout, register)

@@ -1,0 +1,220 @@
+"""Servers: which hosts are monitored and how to reach them; add, change, test, remove.
+
+Secrets go one way: they can be set and taken away here, never seen.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dash_mantine_components as dmc
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+
+from dash_app.components import icons, notices, parts, states, text
+from dash_app.components.aria import aria
+from dash_app.data import Data
+from dash_app.pages import AppPage, Query
+from dash_app.pages.servers import connection, form
+from hps_platform.errors import HpsError
+
+if TYPE_CHECKING:
+    from hps_platform.store.servers import Server
+
+REFRESH_S = 10
+
+
+async def layout(data: Data, query: Query) -> Any:
+    add = dmc.Button("Add server", id="servers-add", leftSection=icons.icon("plus", 16), size="sm")
+    return html.Div(
+        [
+            parts.heading(
+                "Servers", "Hosts the collector logs in to. Nobody logs in before a host key is confirmed.", right=add
+            ),
+            dmc.TextInput(
+                id="servers-filter",
+                placeholder="Filter by name, address, system, state or tag",
+                debounce=250,
+                mb="sm",
+                maw=420,
+                **aria(label="Filter servers"),
+            ),
+            parts.panel(html.Div(notices.loading(8), id="servers-table")),
+            dcc.Store(id="servers-changed", data=0),
+            dcc.Interval(id="servers-tick", interval=REFRESH_S * 1000),
+            form.dialog(),
+            connection.dialog(),
+            _removal(),
+        ]
+    )
+
+
+def _removal() -> Any:
+    return dmc.Modal(
+        [
+            dmc.Text(id="removal-text", size="sm"),
+            html.Div(id="removal-error"),
+            dmc.Group(
+                [
+                    dmc.Button("Keep it", id="removal-keep", variant="default"),
+                    dmc.Button("Remove", id="removal-go", color="red"),
+                ],
+                justify="flex-end",
+                mt="md",
+            ),
+            dcc.Store(id="removal-id"),
+        ],
+        id="removal",
+        title="Remove this server?",
+        centered=True,
+    )
+
+
+def register(app: Dash, data: Data) -> None:
+    async def show(_tick: int | None, _changed: int, wanted: str | None) -> Any:
+        try:
+            servers = await asyncio.to_thread(data.servers)
+        except HpsError as error:
+            return notices.failure(error)
+        return _table(servers, (wanted or "").strip().lower(), datetime.now(UTC))
+
+    app.callback(
+        Output("servers-table", "children"),
+        Input("servers-tick", "n_intervals"),
+        Input("servers-changed", "data"),
+        Input("servers-filter", "value"),
+    )(show)
+    form.register(app, data)
+    connection.register(app, data)
+    _register_removal(app, data)
+
+
+def _register_removal(app: Dash, data: Data) -> None:
+    async def ask(clicks: list[int | None], _keep: int | None) -> tuple[Any, ...]:
+        if ctx.triggered_id == "removal-keep":
+            return False, no_update, no_update, None
+        if not any(clicks) or not ctx.triggered[0]["value"]:
+            return no_update, no_update, no_update, no_update
+        server = await asyncio.to_thread(data.server, ctx.triggered_id["id"])
+        question = (
+            f"{server.hostname} is taken off the registry and the collector logs out at once. "
+            "Samples, models and anomalies that are there already stay until they are too old."
+        )
+        return True, question, server.id, None
+
+    app.callback(
+        Output("removal", "opened"),
+        Output("removal-text", "children"),
+        Output("removal-id", "data"),
+        Output("removal-error", "children"),
+        Input({"type": "server-remove", "id": ALL}, "n_clicks"),
+        Input("removal-keep", "n_clicks"),
+        prevent_initial_call=True,
+    )(ask)
+
+    async def remove(clicks: int | None, server_id: int | None, changed: int) -> tuple[Any, ...]:
+        if not clicks or server_id is None:
+            return no_update, no_update, no_update
+        try:
+            await asyncio.to_thread(data.remove_server, server_id)
+        except HpsError as error:
+            return no_update, notices.failure(error), no_update
+        return False, None, changed + 1
+
+    app.callback(
+        Output("removal", "opened", allow_duplicate=True),
+        Output("removal-error", "children", allow_duplicate=True),
+        Output("servers-changed", "data", allow_duplicate=True),
+        Input("removal-go", "n_clicks"),
+        State("removal-id", "data"),
+        State("servers-changed", "data"),
+        prevent_initial_call=True,
+        running=[(Output("removal-go", "loading"), True, False)],
+    )(remove)
+
+
+def _table(servers: "list[Server]", wanted: str, now: datetime) -> Any:
+    if not servers:
+        return notices.empty(
+            "No servers yet",
+            "“Add server” takes an address and an account that may run vmstat, iostat and their kin. "
+            "`hps server import` takes many at once.",
+        )
+    shown = [server for server in servers if wanted in _searchable(server)]
+    if not shown:
+        return notices.empty("No server fits", f"None of {text.count(len(servers), 'server')} has “{wanted}” in it.")
+    head = [
+        "Server",
+        "State",
+        "Address",
+        "System",
+        "Login",
+        "Tags",
+        parts.number_head("Last seen"),
+        parts.number_head(""),
+    ]
+    rows = [
+        _row(server, now) for server in sorted(shown, key=lambda one: (-states.state(one.status).urgency, one.hostname))
+    ]
+    return parts.table(head, rows, caption="Registered servers, those that need attention first", min_width=980)
+
+
+def _searchable(server: "Server") -> str:
+    words = (server.hostname, server.address, states.system(server.operating_system), *server.tags)
+    return " ".join([*words, states.state(server.status).label]).lower()
+
+
+def _row(server: "Server", now: datetime) -> Any:
+    login = server.ssh_username
+    how = "key" if server.has_private_key else "password" if server.has_password else "no secret stored"
+    message = server.status_message
+    return dmc.TableTr(
+        [
+            dmc.TableTd(parts.link(server.hostname, f"/history?servers={server.id}", title="History of this server")),
+            dmc.TableTd(
+                [
+                    states.badge(states.state(server.status)),
+                    html.Span(message, className="hps-sub hps-wrap") if message and server.status != "up" else None,
+                ]
+            ),
+            dmc.TableTd(f"{server.address}:{server.ssh_port}", style={"whiteSpace": "nowrap"}),
+            dmc.TableTd(
+                [
+                    states.system(server.operating_system) if server.operating_system else "found at login",
+                    html.Span(" ".join(filter(None, (server.os_version, server.architecture))), className="hps-sub"),
+                ]
+            ),
+            dmc.TableTd([login, html.Span(how, className="hps-sub")]),
+            dmc.TableTd(dmc.Group([dmc.Badge(tag, variant="default", tt="none") for tag in server.tags], gap=4)),
+            parts.number_cell(text.ago(server.last_seen_at, now)),
+            dmc.TableTd(
+                dmc.Group(
+                    [
+                        _action("server-test", server, "Test connection", "plug"),
+                        _action("server-edit", server, "Change", "edit"),
+                        _action("server-remove", server, "Remove", "bin"),
+                    ],
+                    gap=2,
+                    wrap="nowrap",
+                    justify="flex-end",
+                )
+            ),
+        ]
+    )
+
+
+def _action(kind: str, server: "Server", label: str, symbol: str) -> Any:
+    return dmc.Tooltip(
+        dmc.ActionIcon(
+            icons.icon(symbol),
+            id={"type": kind, "id": server.id},
+            variant="subtle",
+            color="red" if kind == "server-remove" else "gray",
+            size="lg",
+            **aria(label=f"{label}: {server.hostname}"),
+        ),
+        label=label,
+        withArrow=True,
+    )
+
+
+PAGE = AppPage("/servers", "Servers", "server", 50, layout, register)
