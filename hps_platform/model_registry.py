@@ -232,6 +232,7 @@ class ModelRegistry:
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "GIT_PYTHON_REFRESH": "quiet",
         }.items():
             os.environ.setdefault(variable, value)

@@ -6,6 +6,7 @@ often than SHAP values of the forest do, at a fraction of the cost.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,18 @@ import polars as pl
 from hps_platform.analysis.features import DAY_S, HOUR_S, Floats
 from hps_platform.analysis.members import State, View, surprise
 
+if TYPE_CHECKING:
+    from hps_platform.analysis.detector import Scores
+
 TOP = 5
+FIELDS: dict[str, pl.DataType] = {
+    "column": pl.String(),
+    "weight": pl.Float64(),
+    "observed": pl.Float64(),
+    "usual_low": pl.Float64(),
+    "usual_high": pl.Float64(),
+}
+"""Of one contribution, as in `Contribution`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +78,27 @@ def usual(times: Floats, values: Floats) -> Floats:
     return ranges
 
 
-def contributions(
-    columns: Sequence[str], shares: Floats, values: Floats, time: float, ranges: Floats
-) -> list[Contribution]:
-    """The heaviest columns of one row, best first."""
-    hour = int(time % DAY_S // HOUR_S)
-    return [
-        Contribution(
-            column=columns[position],
-            weight=round(float(shares[position]), 4),
-            observed=_number(values[position]),
-            usual_low=_number(ranges[hour, position, 0]),
-            usual_high=_number(ranges[hour, position, 1]),
-        )
-        for position in top(shares[None, :])[0].tolist()
-    ]
+def all_contributions(scores: "Scores", ranges: Floats) -> pl.Series:
+    """The heaviest columns of every row, best first: a list column of `FIELDS`."""
+    order = top(scores.weights)
+    rows = np.arange(len(order))[:, None]
+    hours = np.floor_divide(np.mod(scores.times, DAY_S), HOUR_S).astype(np.int64)[:, None]
+    fields = {
+        "column": np.asarray(scores.columns, dtype=object)[order],
+        "weight": scores.weights[rows, order].round(4),
+        "observed": scores.values[rows, order].round(4),
+        "usual_low": ranges[hours, order, 0].round(4),
+        "usual_high": ranges[hours, order, 1].round(4),
+    }
+    flat = pl.DataFrame(
+        {name: pl.Series(values.ravel().tolist(), dtype=FIELDS[name]) for name, values in fields.items()}
+    ).with_columns(pl.col("weight", "observed", "usual_low", "usual_high").fill_nan(None))
+    structs = flat.select(pl.struct(pl.all())).to_series()
+    return (
+        pl.DataFrame({"row": np.repeat(rows.ravel(), order.shape[1]), "contributions": structs})
+        .group_by("row", maintain_order=True)
+        .agg("contributions")["contributions"]
+    )
 
 
 def sentence(parts: Sequence[Contribution], names: dict[str, tuple[str, str]] | None = None) -> str:
@@ -108,7 +126,3 @@ def _shown(value: float | None, unit: str) -> str:
         return "not measured"
     number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{number} {unit}".strip()
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 4) if np.isfinite(value) else None
