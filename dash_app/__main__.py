@@ -4,10 +4,12 @@ import logging
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from dash_app.app import create_app
 from hps_platform import settings
 from hps_platform.errors import HpsError
+from hps_platform.settings import Settings
 
 
 def main() -> int:
@@ -20,7 +22,12 @@ def main() -> int:
     except HpsError as error:
         sys.stderr.write(f"app: {error}\n")
         return 1
-    uvicorn.run(
+    uvicorn.Server(server_config(app, chosen)).run()
+    return 0
+
+
+def server_config(app: FastAPI, chosen: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         host=chosen.bind_address,
         port=chosen.app_port,
@@ -33,7 +40,6 @@ def main() -> int:
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -113,16 +113,28 @@ def _add_ends(api: FastAPI) -> None:
 
 def _missing(api: FastAPI, request: Request) -> Response:
     path = request.scope["path"]
+    allowed = [method for method in _METHODS if _taken(api, request, path, method)]
+    if allowed:
+        text = f"{request.method} is not possible here: {', '.join(allowed)}"
+        return problems.response(405, text, headers={"Allow": ", ".join(allowed)})
     other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
-    scope = {**request.scope, "path": other, "raw_path": other.encode()}
-    ours = [route for route in api.router.routes if not getattr(route, "path", "").endswith(":path}")]
-    taken = any(route.matches(scope)[0] is not Match.NONE for route in ours)
-    if taken and request.method in ("GET", "HEAD"):
+    if not any(_taken(api, request, other, method) for method in _METHODS):
+        return problems.response(404, f"There is nothing at {path}: see /api/docs")
+    if request.method in ("GET", "HEAD"):
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{quote(other)}{query}", status_code=307)
-    if taken:
-        return problems.response(404, f"There is nothing at {path}: the path is {other}")
-    return problems.response(404, f"There is nothing at {path}: see /api/docs")
+    return problems.response(404, f"There is nothing at {path}: the path is {other}")
+
+
+def _taken(api: FastAPI, request: Request, path: str, method: str) -> bool:
+    """Whether a route of ours is for this path and method; the ends themselves and the pages' do not count."""
+    scope = {**request.scope, "path": path, "raw_path": path.encode(), "method": method}
+    asked = request.scope["endpoint"]
+    return any(
+        route.matches(scope)[0] is Match.FULL
+        for route in api.router.routes
+        if not getattr(route, "path", "").endswith(":path}") and getattr(route, "endpoint", None) is not asked
+    )
 
 
 def _hashes_of(dash: Any) -> Callable[[], Collection[str]]:

@@ -14,7 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dash_app.session import current_user
+from hps_platform import history
 from hps_platform.errors import Forbidden
+from hps_platform.history import Answer
 from hps_platform.metrics import FAMILIES, Family
 from hps_platform.settings import Settings
 from hps_platform.stack.progress import PROGRESS
@@ -24,15 +26,18 @@ from hps_platform.store.servers import Server
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from dash_app.live import Batch, Hub
     from hps_platform.collector import ConnectionReport
     from hps_platform.detection import Detection
     from hps_platform.model_registry import ModelRegistry
-
-    from dash_app.live import Batch, Hub
-    from hps_platform.history import Answer
     from hps_platform.store.database import Database
 
 logger = logging.getLogger(__name__)
+
+
+CONNECTION_TIMEOUT_S = 8.0
+"""How long a person waits for one step of trying a host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +122,20 @@ class Data:
             servers.remove_server(conn, server_id)
 
     def test_connection(self, server_id: int) -> "ConnectionReport":
-        """Tries the host now, without touching the collector: reachable?, fingerprints shown, login, system found."""
+        """Tries the host now, without touching the collector; takes some seconds and never raises for what the host
+        does: `reachable, host_keys, host_key_state, login_ok, operating_system, families, message, ok, …`."""
         from hps_platform import collector
 
         _only_administrators("test a connection")
-        return collector.test_connection(self.db, self._box, server_id)
+        with self.db.connection() as conn:
+            server = servers.get_server(conn, server_id)
+            secrets = servers.credentials(conn, self._box, server_id)
+        return collector.test_connection(
+            collector.target_of(server, secrets),
+            operating_system=server.operating_system,
+            settings=server.settings,
+            timeout_s=CONNECTION_TIMEOUT_S,
+        )
 
     def server_health(self, server_id: int) -> dict[str, Any]:
         """`{"server_id", "hostname", "status", "message", "last_seen_at": datetime|None, "age_s": float|None,
@@ -159,8 +173,8 @@ class Data:
     # Samples ------------------------------------------------------------------------------------------------------
 
     def overview(self) -> "pl.DataFrame":
-        """One row a server: latest headline values and a sparkline of the last hour; columns as `history.overview`."""
-        raise NotImplementedError
+        """One row a registered server: `history.OVERVIEW_COLUMNS`, newest values and lists of the last hour."""
+        return history.overview(self.db)
 
     def history(
         self,
@@ -173,13 +187,23 @@ class Data:
         interval: str | None = None,
         agg: str = "mean",
         max_points: int | None = None,
-    ) -> "Answer":
+    ) -> Answer:
         """`Answer(metric, interval, units, frame)`; frame: `server_id, timestamp, <key>, <columns>`, ascending.
 
         `interval` None = the finest that fits `max_points`, or raw rows without it; else `"10s" "5m" "1h" "1d"`.
         `InvalidInput` for `end <= start`, unknown columns, or more than 50,000 rows (the text names an interval that
         fits)."""
-        raise NotImplementedError
+        return history.query(
+            self.db,
+            metric,
+            server_ids,
+            start,
+            end,
+            columns=columns,
+            interval=interval,
+            agg=agg,
+            max_points=max_points,
+        )
 
     def recent(
         self, metric: str, server_ids: Collection[int] | None = None, seconds: float = 60.0

@@ -1,6 +1,5 @@
 """The registry of servers: list, add, change, remove, try a connection, health."""
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -119,6 +118,35 @@ class Health(BaseModel):
     families: list[FamilyHealth]
 
 
+class HostKeyAnswer(BaseModel):
+    type: str
+    sha256: str = Field(description="As `ssh-keygen -l` shows it; compare it before it is pinned")
+    line: str
+
+
+class FamilyAnswer(BaseModel):
+    command: str
+    ok: bool
+    message: str
+
+
+class ConnectionAnswer(BaseModel):
+    ok: bool
+    message: str = Field(description="What stands in the way, or that nothing does")
+    reachable: bool
+    host_keys: list[HostKeyAnswer] = Field(description="The keys that the host shows; PATCH `host_key` pins one")
+    host_key_state: str = Field(description="unknown, not_pinned, pinned, changed")
+    login_ok: bool
+    operating_system: str | None
+    version: str
+    architecture: str
+    hostname: str
+    cpus: int | None
+    families: dict[str, FamilyAnswer]
+    clock_offset_s: float | None
+    duration_s: float
+
+
 def answer(server: Server) -> ServerAnswer:
     return ServerAnswer.model_validate(server, from_attributes=True)
 
@@ -168,9 +196,9 @@ def remove_server(data: DataDep, server_id: int = Id) -> None:
 
 
 @router.post("/{server_id}/test-connection/")
-def try_connection(data: DataDep, server_id: int = Id) -> dict[str, Any]:
-    """Tries the host now: what keys it shows, whether the login works, which system it is."""
-    return asdict(data.test_connection(server_id))
+def try_connection(data: DataDep, server_id: int = Id) -> ConnectionAnswer:
+    """Tries the host now: what keys it shows, whether the login works, which system it is, what can be read."""
+    return ConnectionAnswer.model_validate(data.test_connection(server_id), from_attributes=True)
 
 
 @router.get("/{server_id}/health/")
