@@ -9,7 +9,7 @@ import logging
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -159,10 +159,7 @@ class HostCollection:
     async def _dial(self, target: Target) -> socket.socket:
         """A connected socket. No thread waits for hosts that don't answer."""
         loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise HostUnreachable(f"{target.host} can't be resolved: {error.strerror}") from error
+        found = _numeric(target) or await _resolved(target)
         problem = f"{target.host} has no address"
         for family, kind, protocol, _, address in found[:3]:
             sock = socket.socket(family, kind, protocol)
@@ -344,6 +341,24 @@ class HostCollection:
 
 class _NotRecognised(Exception):
     """The host answers, but as no system that there is a dialect for."""
+
+
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+def _numeric(target: Target) -> Sequence[_Address]:
+    """The address when the host is given by one: that needs no thread."""
+    try:
+        return list(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+    except socket.gaierror:
+        return []
+
+
+async def _resolved(target: Target) -> Sequence[_Address]:
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise HostUnreachable(f"{target.host} can't be resolved: {error.strerror}") from error
 
 
 async def _first_failure(families: list["asyncio.Task[None]"], others: list["asyncio.Task[None]"]) -> None:

@@ -58,6 +58,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._waiting: deque[Message] = deque()
+        self._waiting_since = 0.0
         self._on_the_way: dict[int, tuple[Message, float]] = {}
         self._settled: set[int] = set()
         self._failed = False
@@ -73,14 +74,18 @@ class Outbox:
 
     @property
     def late(self) -> bool:
-        """Whether Kafka has not taken a message for some seconds."""
-        if not self.open:
-            return bool(self._waiting)
-        if not self._on_the_way:
+        """Whether messages have been waiting for Kafka for some seconds."""
+        if self._on_the_way:
+            since = next(iter(self._on_the_way.values()))[1]
+        elif self._waiting:
+            since = self._waiting_since
+        else:
             return False
-        return time.monotonic() - next(iter(self._on_the_way.values()))[1] > _LATE_S
+        return time.monotonic() - since > _LATE_S
 
     def put(self, message: Message) -> None:
+        if not self._waiting:
+            self._waiting_since = time.monotonic()
         self._waiting.append(message)
         self._bytes += message.size
         while self._bytes > self._max_bytes and self._waiting:
