@@ -57,7 +57,7 @@ class Reporter:
     def __init__(self, context: dg.OpExecutionContext) -> None:
         self._context = context
         self._rows: dict[tuple[str, str], int] = defaultdict(int)
-        self._offsets: dict[tuple[str, str], dict[int, tuple[int, int]]] = defaultdict(dict)
+        self._offsets: dict[str, dict[int, tuple[int, int]]] = defaultdict(dict)
         self._lag_ms = 0
         self._rejected = 0
         self._told_at = time.monotonic()
@@ -65,10 +65,10 @@ class Reporter:
     def __call__(self, commit: CommitReport) -> None:
         for (family, day), rows in commit.rows.items():
             self._rows[family, day.isoformat()] += rows
-            spans = self._offsets[family, day.isoformat()]
-            for partition, (first, end) in commit.offsets.get(FAMILIES[family].topic, {}).items():
-                spans[partition] = (min(first, spans.get(partition, (first, end))[0]), end)
-        self._rejected += commit.rejected
+        for (topic, partition), (first, end) in commit.offsets.items():
+            spans = self._offsets[topic]
+            spans[partition] = (min(first, spans.get(partition, (first, end))[0]), end)
+        self._rejected += sum(commit.rejected.values())
         self._lag_ms = commit.lag_ms
         if time.monotonic() - self._told_at >= REPORT_EVERY_S:
             self.tell()
@@ -76,7 +76,7 @@ class Reporter:
     def tell(self) -> None:
         """Logs one materialisation for each family and day that got rows since the last time."""
         for (family, day), rows in self._rows.items():
-            spans = self._offsets[family, day]
+            spans = self._offsets[FAMILIES[family].topic]
             self._context.log_event(
                 dg.AssetMaterialization(
                     asset_key=samples_key(FAMILIES[family]),
@@ -110,7 +110,16 @@ def land_window(context: dg.OpExecutionContext, platform: Platform) -> Iterator[
         on_commit=reporter,
     )
     reporter.tell()
-    yield dg.Output(None, metadata=dict(report.metadata()))
+    metadata = {
+        "outcome": report.outcome.value,
+        "commits": report.commits,
+        "messages": report.messages,
+        "rows": report.rows,
+        "duplicates": report.duplicates,
+        "rejected": report.rejected,
+        "restarts": report.restarts,
+    }
+    yield dg.Output(None, metadata=metadata)
 
 
 @dg.job(description="One landing window; the sensor keep_landing starts the next one before it ends.")
@@ -130,6 +139,6 @@ def keep_landing(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     if now.timestamp() - launched_at < LAUNCH_GRACE_S:
         return dg.SkipReason("a landing run was started a moment ago")
     with platform.database.connection() as conn:
-        if not landing.should_start(conn, GROUP, now):
+        if not landing.should_start(conn, GROUP):
             return dg.SkipReason("a landing run holds the lease")
     return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=str(now.timestamp()))
