@@ -305,17 +305,20 @@ def watermarks(bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0) -
     return {place: (low[place], high[place]) for place in low}
 
 
-def offsets_at(bootstrap: str, topic: str, timestamp_ms: int, timeout_s: float = 10.0) -> dict[Position, int]:
+def offsets_at(
+    bootstrap: str, topics: Iterable[str], timestamp_ms: int, timeout_s: float = 10.0
+) -> dict[Position, int]:
     """Per partition the offset of the first message produced at or after that moment, or the end."""
+    names = list(topics)
     consumer = _reading(bootstrap, auto_offset_reset="error")
     try:
-        wanted = [TopicPartition(*place, timestamp_ms) for place in _partitions(consumer, [topic], timeout_s)]
+        wanted = [TopicPartition(*place, timestamp_ms) for place in _partitions(consumer, names, timeout_s)]
         found = consumer.offsets_for_times(wanted, timeout=timeout_s)
     except KafkaException as error:
         raise KafkaUnavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
     finally:
         consumer.close()
-    ends = watermarks(bootstrap, [topic], timeout_s)
+    ends = watermarks(bootstrap, names, timeout_s)
     return {(at.topic, at.partition): at.offset if at.offset >= 0 else ends[at.topic, at.partition][1] for at in found}
 
 

@@ -53,6 +53,14 @@ class Batch:
     oldest_ms: int = 0
     newest_ms: int = 0
 
+    @property
+    def offsets(self) -> dict[str, dict[int, Range]]:
+        """`moves` by topic, then partition."""
+        nested: dict[str, dict[int, Range]] = {}
+        for (topic, partition), span in self.moves.items():
+            nested.setdefault(topic, {})[partition] = span
+        return nested
+
     def refuse(self, family: Family, rows: pl.DataFrame, reason: str) -> list[Rejected]:
         """Dead letters for rows that PostgreSQL did not take, one a message."""
         places = rows.group_by("kafka_partition", "kafka_offset").len()

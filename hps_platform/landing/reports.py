@@ -1,7 +1,7 @@
 """What a landing run tells whoever started it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommitReport:
-    """One commit. `rows` per family and day; `offsets` per topic and partition: first and next; ages in milliseconds.
+    """One commit. `rows` per family and day; `offsets` per topic and partition: first and next.
 
     `lag_ms` is how long the oldest message of the commit waited since it was produced. `rows` counts what was read;
     `duplicates` of them were in the tables already, per family.
@@ -27,8 +27,8 @@ class CommitReport:
     messages: int
     rows: Mapping[tuple[str, date], int]
     duplicates: Mapping[str, int]
-    rejected: Mapping[str, int]
-    offsets: Mapping[tuple[str, int], tuple[int, int]]
+    rejected: int  # dead letters, those of the collector included
+    offsets: Mapping[str, Mapping[int, tuple[int, int]]]
     lag_ms: int
 
 
@@ -51,4 +51,33 @@ class WindowReport:
         self.messages += commit.messages
         self.rows += sum(commit.rows.values()) - sum(commit.duplicates.values())
         self.duplicates += sum(commit.duplicates.values())
-        self.rejected += sum(commit.rejected.values())
+        self.rejected += commit.rejected
+
+    def metadata(self) -> dict[str, str | int]:
+        """The figures under the names that a run's log shows."""
+        figures: dict[str, str | int] = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+        gaps = {f"{topic}[{number}]": f"{first}-{end}" for (topic, number), (first, end) in self.gaps.items()}
+        return {"outcome": str(self.outcome), **figures, **({"gaps": str(gaps)} if gaps else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A range landed again. `rows` are those that were missing, `duplicates` those that were there already."""
+
+    family: str
+    messages: int
+    rows: int
+    duplicates: int
+    rejected: int
+
+    def metadata(self) -> dict[str, str | int]:
+        return asdict(self)
+
+    def __add__(self, other: "ReplayReport") -> "ReplayReport":
+        return ReplayReport(
+            self.family,
+            self.messages + other.messages,
+            self.rows + other.rows,
+            self.duplicates + other.duplicates,
+            self.rejected + other.rejected,
+        )

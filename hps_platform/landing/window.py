@@ -233,8 +233,8 @@ class _Run:
                 messages=len(batch.records),
                 rows=batch.by_day,
                 duplicates=+duplicates,
-                rejected=Counter(letter.family for letter in letters),
-                offsets=batch.moves,
+                rejected=len(letters),
+                offsets=batch.offsets,
                 lag_ms=max(0, round(time.time() * 1000) - batch.oldest_ms),
             )
             self._uncertain = (batch, report)

@@ -1,10 +1,12 @@
 """The newest values of every server, and its last hour by minutes, for the overview of the fleet."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
-from psycopg import Connection
+from psycopg import Connection, sql
+
+from hps_platform.metrics.family import Family
 
 # One index range per server and family: `newest` finds the last sample's time from the end of the key.
 _LATEST = """
@@ -75,9 +77,22 @@ LATEST_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def server_ids(conn: Connection[Any]) -> list[int]:
+def server_ids(conn: Connection[Any], *, active_only: bool = False) -> list[int]:
     """Every registered server."""
-    return [server_id for (server_id,) in conn.execute("SELECT id FROM servers ORDER BY id")]
+    rows = conn.execute("SELECT id FROM servers WHERE is_active OR NOT %s ORDER BY id", (active_only,))
+    return [server_id for (server_id,) in rows]
+
+
+def newest(conn: Connection[Any], family: Family, ids: list[int]) -> datetime | None:
+    """When the newest landed sample of a family was taken, over these servers."""
+    row = conn.execute(
+        sql.SQL("""
+            SELECT max(last.at) FROM unnest(%s::bigint[]) AS s (id) CROSS JOIN LATERAL (
+                SELECT timestamp AS at FROM {} WHERE server_id = s.id ORDER BY timestamp DESC LIMIT 1) AS last
+        """).format(sql.Identifier(family.table)),
+        (ids,),
+    ).fetchone()
+    return row[0] if row else None
 
 
 def latest(conn: Connection[Any], ids: list[int], within: timedelta = timedelta(days=1)) -> pl.DataFrame:

@@ -91,12 +91,26 @@ def _through_staging(conn: Connection[Any], family: Family, pieces: list[bytes])
     ).rowcount
 
 
-def copy_rows(conn: Connection[Any], rows: FamilyRows) -> Landed:
+def copy_rows(conn: Connection[Any], rows: FamilyRows, *, expect_duplicates: bool = False) -> Landed:
     """Lands rows; those whose key is there already are left as they are and counted as duplicates.
 
-    The common case is one COPY. Only a batch that holds a duplicate goes through a temporary table. Rows that
-    PostgreSQL refuses for what they are come back in `refused`; the rest of the batch lands.
+    The common case is one COPY. Only a batch that holds a duplicate, or is expected to, goes through a temporary
+    table. Rows that PostgreSQL refuses for what they are come back in `refused`; the rest of the batch lands.
     """
+    if not expect_duplicates:
+        landed = _copy_directly(conn, rows)
+        if landed is not None:
+            return landed
+    try:
+        with conn.transaction():
+            count = _through_staging(conn, rows.family, rows.pieces)
+    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+        return _without_refused(conn, rows, error)
+    return Landed(rows=count, duplicates=rows.frame.height - count)
+
+
+def _copy_directly(conn: Connection[Any], rows: FamilyRows) -> Landed | None:
+    """`None` when some of the rows are there already."""
     family = rows.family
     try:
         with conn.transaction():
@@ -107,12 +121,7 @@ def copy_rows(conn: Connection[Any], rows: FamilyRows) -> Landed:
         logger.info("%s: rows that are there already; landing this batch through a temporary table", family.name)
     except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
         return _without_refused(conn, rows, error)
-    try:
-        with conn.transaction():
-            landed = _through_staging(conn, family, rows.pieces)
-    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
-        return _without_refused(conn, rows, error)
-    return Landed(rows=landed, duplicates=rows.frame.height - landed)
+    return None
 
 
 def _without_refused(conn: Connection[Any], rows: FamilyRows, error: psycopg.Error) -> Landed:
@@ -257,6 +266,14 @@ def save_gaps(conn: Connection[Any], gaps: Mapping[Position, Range], reason: str
             (topic, number, first, following, reason),
         )
     advance(conn, gaps)
+
+
+def expired(conn: Connection[Any]) -> dict[str, int]:
+    """Per topic how many offsets were lost before they could be landed."""
+    rows = conn.execute(
+        "SELECT topic, sum(greatest(next_offset - first_offset, 0))::bigint FROM landing_gaps GROUP BY topic"
+    )
+    return dict(rows.fetchall())
 
 
 def utc(milliseconds: int | None) -> datetime | None:
