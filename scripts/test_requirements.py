@@ -47,7 +47,7 @@ def main() -> int:
     if not missing:
         print("test set-up: sshd, iostat and Chromium are here")
         return 0
-    for program, _, package, purpose in missing:
+    for program, _, _, purpose in missing:
         print(f"test set-up: {program} is missing ({purpose})", file=sys.stderr)
     packages = " ".join(package for _, _, package, _ in missing)
     print(f"test set-up: type this once:  sudo apt-get install -y {packages}", file=sys.stderr)
