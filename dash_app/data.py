@@ -14,10 +14,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dash_app.session import current_user
-from hps_platform import history
+from hps_platform import detection, history
+from hps_platform.detection import Detection
 from hps_platform.errors import Forbidden
 from hps_platform.history import Answer
 from hps_platform.metrics import FAMILIES, Family
+from hps_platform.model_registry import ModelRegistry
 from hps_platform.settings import Settings
 from hps_platform.stack.progress import PROGRESS
 from hps_platform.store import servers
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
     from dash_app.live import Batch, Hub
     from hps_platform.collector import ConnectionReport
-    from hps_platform.detection import Detection
-    from hps_platform.model_registry import ModelRegistry
     from hps_platform.store.database import Database
 
 logger = logging.getLogger(__name__)
@@ -68,9 +68,7 @@ class Data:
         self.settings = settings
 
     @cached_property
-    def registry(self) -> "ModelRegistry":
-        from hps_platform.model_registry import ModelRegistry  # MLflow takes seconds to import
-
+    def registry(self) -> ModelRegistry:
         return ModelRegistry(self.settings.tracking_uri, cache_dir=self.settings.data_dir / "models")
 
     @cached_property
@@ -233,19 +231,28 @@ class Data:
         page: int = 1,
         page_size: int = 50,
     ) -> Page:
-        """Newest first. Each result: `server_id, hostname, timestamp: datetime, is_anomaly, anomaly_score,
-        metric_values: dict, contributions: list[{"column", "weight"}] best first, forest_score, run_id: str,
-        model_version`."""
-        raise NotImplementedError
+        """Of scheduled scoring, newest first. Each result: `server_id, hostname, timestamp: datetime, is_anomaly,
+        anomaly_score, metric_values: dict, contributions: list[{"column", "weight"}] best first, forest_score,
+        run_id: str, model_version`."""
+        found, count = detection.anomalies(
+            self.db,
+            server_id=server_id,
+            start=start,
+            end=end,
+            only_anomalies=only_anomalies,
+            page=page,
+            page_size=page_size,
+        )
+        return Page(found, count, page, page_size)
 
     def anomaly(self, server_id: int, timestamp: datetime) -> dict[str, Any]:
         """One scored minute of the scheduled scoring, fields as in `anomalies`; `NotFound`."""
-        raise NotImplementedError
+        return detection.anomaly(self.db, server_id, timestamp)
 
     def scored_minutes(self, server_id: int, start: datetime, end: datetime) -> "pl.DataFrame":
         """Scheduled scores, ascending: `timestamp, anomaly_score, is_anomaly`, then one column a feature
         (`cpu_busy_pct, run_queue, …, us, sy, idle`; null where nothing is known)."""
-        raise NotImplementedError
+        return detection.scored_minutes(self.db, server_id, start, end)
 
     def detection_runs(
         self,
@@ -256,35 +263,38 @@ class Data:
         page_size: int = 50,
     ) -> Page:
         """Newest first; fields of `anomaly_detection_runs` (`run_id` as str)."""
-        raise NotImplementedError
+        found, count = detection.runs(self.db, server_id=server_id, trigger=trigger, page=page, page_size=page_size)
+        return Page(found, count, page, page_size)
 
-    def detect(self, server_id: int, start: datetime, end: datetime) -> "Detection":
+    def detect(self, server_id: int, start: datetime, end: datetime) -> Detection:
         """Scores the range now with the champion and keeps it as an on-demand run: `.results` frame (`timestamp,
         is_anomaly, anomaly_score, metric_values, …`), `.summary` dict, `.run_id`."""
-        raise NotImplementedError
+        return detection.run_on_demand(self.db, self.registry, server_id, start, end, budget=self.settings.alert_budget)
 
     def thresholds(self, server_id: int | None = None) -> list[dict[str, Any]]:
         """`id, server_id, metric_name, anomaly_score_threshold, severity_level, enable_alerts,
         alert_cooldown_minutes, is_active`."""
-        raise NotImplementedError
+        return detection.thresholds(self.db, server_id)
 
     def threshold(self, threshold_id: int) -> dict[str, Any]:
-        raise NotImplementedError
+        """Fields as in `thresholds`; `NotFound`."""
+        return detection.threshold(self.db, threshold_id)
 
     def add_threshold(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+        """`Conflict` when that server has one for that metric already, `NotFound` for an unknown server."""
+        _only_administrators("add a threshold")
+        return detection.add_threshold(self.db, fields)
 
     def update_threshold(self, threshold_id: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+        """Changes only the fields given."""
+        _only_administrators("change a threshold")
+        return detection.update_threshold(self.db, threshold_id, fields)
 
     def remove_threshold(self, threshold_id: int) -> None:
-        raise NotImplementedError
+        _only_administrators("remove a threshold")
+        detection.remove_threshold(self.db, threshold_id)
 
-    # Models, links, progress --------------------------------------------------------------------------------------
-
-    def models(self) -> list[dict[str, Any]]:
-        """Champions as the registry knows them: `server_id, name, version, trained_at`; `RegistryUnavailable`."""
-        raise NotImplementedError
+    # Links, progress ----------------------------------------------------------------------------------------------
 
     def links(self) -> Links:
         return Links(dagster=self.settings.dagster_address, mlflow=self.settings.tracking_uri)
