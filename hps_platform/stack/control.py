@@ -25,7 +25,7 @@ from hps_platform.stack import health, ports, services
 from hps_platform.stack.kafka import Kafka
 from hps_platform.stack.postgres import Postgres
 from hps_platform.stack.record import DAGSTER, Record, external, remember, unusable
-from hps_platform.stack.sequence import Start, Step, last_line, port_taken
+from hps_platform.stack.sequence import Start, Step, port_taken, reason
 from hps_platform.stack.services import Service
 from hps_platform.stack.supervisor import Program, Supervisor, end, leftovers
 
@@ -314,10 +314,10 @@ def _status(
     if state in ("running", "starting", "external"):
         healthy, message = health.ask(service.health, settings)
         if healthy and program and service.health.kind == "process":
-            message = program.description.partition("uptime")[2].strip(" ,") or message
-            message = f"running for {message}"
+            uptime = program.description.partition("uptime")[2].strip(" ,")
+            message = f"running for {uptime}" if uptime else message
     elif program is not None and state in ("backoff", "fatal"):
-        message = port_taken(service, program) or last_line(supervisor.logs / f"{service.name}.log")
+        message = port_taken(service, program) or reason(supervisor.logs / f"{service.name}.log")
     if service.note:
         message = f"{message}; {service.note}"
     memory = round(health.memory_mb(pid), 1) if pid else 0.0

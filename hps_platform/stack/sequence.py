@@ -1,6 +1,7 @@
 """Starting services in the order of what they need: each as soon as the health of those before it allows."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,9 @@ from hps_platform.stack.supervisor import Program, Supervisor
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
-_ATTEMPTS = 4
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"(^|\W)(\w*(Error|Exception)\b|ERROR|FATAL|error:)")
+_ATTEMPTS = 3
 """A service that ended so often before it was well once does not come up by itself."""
 
 
@@ -123,7 +126,7 @@ class Start:
                 raise PortInUse(taken)
             if program.restarts - progress.starts_before >= _ATTEMPTS:
                 raise StackError(
-                    f"{service.name} ends again and again: {last_line(self.supervisor.logs / f'{service.name}.log')} "
+                    f"{service.name} ends again and again: {reason(self.supervisor.logs / f'{service.name}.log')} "
                     f"(hps logs {service.name})"
                 )
         if waited_s > service.start_timeout_s:
@@ -152,12 +155,15 @@ def port_taken(service: Service, program: Program) -> str:
     return f"port {service.port} for {service.name} is taken by {ports.describe_holder(service.port)}: end that{choose}"
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
+def reason(path: Path) -> str:
+    """The last line of a log that names an error, else its last line."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4096))
-            lines = file.read().decode(errors="replace").strip().splitlines()
+            file.seek(max(0, path.stat().st_size - 16_384))
+            text = _COLOUR.sub("", file.read().decode(errors="replace"))
     except OSError:
-        return "no log"
-    return lines[-1].strip()[:300] if lines else "nothing in its log"
+        return "it wrote no log"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "its log is empty"
+    return next((line for line in reversed(lines) if _ERROR.search(line)), lines[-1])[:300]

@@ -47,6 +47,7 @@ class Service:
     start_timeout_s: float = 180.0
     external: bool = False
     note: str = ""
+    children_outlive_it: bool = False
 
     def recorded(self) -> dict[str, Any]:
         """What `of_record` makes the same service of."""
@@ -151,6 +152,8 @@ def dagster(settings: Settings, record: Record) -> list[Service]:
             environment=environment,
             after=("schema", "topics"),
             port=int(code[1]),
+            # Runs that were launched go on when the code location is started again.
+            children_outlive_it=True,
         ),
         Service(
             "dagster-daemon",

@@ -58,6 +58,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [rpcinterface:hps]
 supervisor.rpcinterface_factory=hps_platform.stack.restarts:watch
+spared={spared}
 """
 
 _PROGRAM = """
@@ -230,6 +231,7 @@ def render(record: Record, services: Sequence[Service], run: Path, logs: Path, s
         server="unix_http_server" if socket else "inet_http_server",
         address=f"file={_escaped(str(socket))}\nchmod=0600" if socket else f"port=127.0.0.1:{port}",
         password=record.supervisor_password,
+        spared=",".join(service.name for service in services if service.children_outlive_it),
     )
     for service in services:
         if service.external:
