@@ -168,7 +168,7 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         else:
             match = mounts.continued.fullmatch(line) if device else None
             if match is None:
-                device = "" if is_message(line) and line[0] != "/" else line.strip()
+                device = device if is_message(line) else line.strip()
                 continue
             # Only a line of one word can be told from a banner that came between.
             name, (*cells, mount) = device if len(device.split()) == 1 else None, match.groups()

@@ -13,7 +13,7 @@ from typing import Any
 
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Reader, Reading
-from hps_platform.dialects.text import Span, distance, is_number, number, scaled, seconds, spans, suffixed
+from hps_platform.dialects.text import Span, distance, number, scaled, seconds, spans, suffixed
 from hps_platform.metrics.process import FAMILY
 from hps_platform.metrics.sample import Row
 
@@ -367,7 +367,7 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         row = listing.row(line, last=index == final)
         if row is None:
             # Without a header every line of numbers must fit, or it is another listing altogether.
-            if headerless and sum(is_number(word) for word in line.split()) > 1 and index != final:
+            if headerless and sum(word[0].isdigit() for word in line.split()) > 1 and index != final:
                 return Reading()
             continue
         reading.recognised = True

@@ -77,6 +77,11 @@ class _Reports:
         self._first = ""
         return report
 
+    def cut(self, key: str) -> bool:
+        """Whether the key of an unfinished last line is only the beginning of one seen before."""
+        keys = {name for report in self.reports for name in report}
+        return key not in keys and any(name.startswith(key) for name in keys)
+
     def row(self, cells: Row) -> None:
         key_column = self._layouts.key
         if key_column is None:
@@ -125,11 +130,14 @@ def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_b
     reports = _Reports(layouts)
     table: Table | None = None
     recognised = False
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    unfinished = len(lines) - 1  # nothing stands there when the text ends in a newline
+    for index, line in enumerate(lines):
         if table is not None:
             cells = table.cells(line)
             if cells is not None:
-                reports.row(cells)
+                if index < unfinished or layouts.key is None or not reports.cut(cells[layouts.key]):
+                    reports.row(cells)
                 continue
         found = layouts.header(line)
         if found is not None:

@@ -154,7 +154,7 @@ _FAILURES = re.compile(
     | connection[ ](?: refused | reset | closed | timed[ ]out ) | out[ ]of[ ]memory | not[ ]enough[ ]memory
     | no[ ]space[ ]left | device[ ]busy | resource[ ]temporarily[ ]unavailable | fork[ ](?: failed | function )
     | i/o[ ]error | input/output[ ]error | stale[ ](?: nfs[ ] )?file[ ]handle | \b (?: killed | terminated ) \s*$
-    | core[ ]dumped | segmentation[ ]fault | \b 0[34]\d\d-\d\d\d \b )""",
+    | core[ ]dumped | segmentation[ ]fault | \b 0\d{3}-\d{3} \b )""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 

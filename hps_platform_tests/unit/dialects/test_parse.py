@@ -1,0 +1,156 @@
+"""Rules of `parse` that hold for every family: outcomes, since-boot reports, duplicates, odd values."""
+
+import pytest
+
+from hps_platform.dialects import Outcome, parse, parser_id
+from hps_platform.errors import InvalidInput
+
+_LINUX = " r  b   swpd   free   buff  cache   si   so    bi    bo   in   cs us sy id wa st\n"
+_ROW = " 2  0   1280 911204  80412 4401216    0    0    18    95  611 1204  7  2 90  1  0\n"
+
+
+def test_a_single_report_without_interval_is_marked() -> None:
+    [row] = parse("linux", "vmstat", _LINUX + _ROW).rows
+
+    assert row["since_boot"] is True
+
+
+def test_the_first_report_of_a_run_with_interval_is_no_sample() -> None:
+    assert parse("linux", "vmstat 2", _LINUX + _ROW).outcome is Outcome.NO_DATA
+    assert [row.get("since_boot") for row in parse("linux", "vmstat 2 2", _LINUX + _ROW + _ROW).rows] == [None]
+
+
+def test_a_report_cut_from_a_stream_is_a_sample() -> None:
+    [row] = parse("linux", "LC_ALL=C vmstat -n 2", _LINUX + _ROW, streamed=True).rows
+
+    assert "since_boot" not in row
+
+
+def test_several_reports_of_a_command_without_interval_began_with_the_one_since_boot() -> None:
+    rows = parse("linux", "vmstat", _LINUX + _ROW + _ROW.replace("611", "612")).rows
+
+    assert [row["interrupts"] for row in rows] == [612]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("", Outcome.NO_DATA),
+        (" \n\t\n", Outcome.NO_DATA),
+        ("\x1b[0m\r\n", Outcome.NO_DATA),
+        (_LINUX, Outcome.NO_DATA),
+        (_LINUX + " 2  0   1280 9112", Outcome.NO_DATA),
+        ("-bash: vmstat: command not found\n", Outcome.FAILED),
+        ("ksh: vmstat:  not found.\n", Outcome.FAILED),
+        ("Welcome!\nsh: /usr/bin/vmstat: Permission denied\n", Outcome.FAILED),
+        ("vmstat: invalid option -- 'q'\n", Outcome.FAILED),
+        ("ksh: /usr/bin/vmstat: 0403-006 Execute permission denied.\n", Outcome.FAILED),
+        ("usage: vmstat [-n] [delay]\n", Outcome.FAILED),
+        ("\ufffd\ufffd\x01binary\x7f\n", Outcome.UNKNOWN),
+        ("Name  Mtu   Network     Address            Ipkts Ierrs    Opkts Oerrs  Coll\n", Outcome.UNKNOWN),
+        ("vmstat: warning: permission denied\n 1 2 3 4 5 6\n", Outcome.UNKNOWN),
+    ],
+)
+def test_outcomes_are_kept_apart(text: str, outcome: Outcome) -> None:
+    parsed = parse("linux", "vmstat 2", text)
+
+    assert parsed.outcome is outcome
+    assert parsed.family == "vmstat"
+    assert parsed.rows == []
+    assert parsed.message
+
+
+def test_the_message_of_a_failure_is_its_line() -> None:
+    assert parse("hpux", "bdf", "motd\n\nsh: bdf:  not found.\n").message == "sh: bdf:  not found."
+
+
+def test_a_command_that_no_dialect_reads() -> None:
+    assert parse("aix", "mpstat 1", "cpu min maj\n 0 1 2\n").outcome is Outcome.UNKNOWN
+    assert parse("aix", "nosuch", "ksh: nosuch:  not found.\n").outcome is Outcome.FAILED
+    assert parse("aix", "nosuch", "").outcome is Outcome.NO_DATA
+    assert parse("aix", "nosuch", "").family is None
+
+
+def test_an_operating_system_without_dialect() -> None:
+    with pytest.raises(InvalidInput, match="plan9"):
+        parse("plan9", "vmstat", "")
+
+
+@pytest.mark.parametrize("cell", ["-", "nan", "-nan", "inf", "xx", "***", "9999999999999999", "-3"])
+def test_what_is_no_plausible_number_is_null(cell: str) -> None:
+    text = _LINUX + _ROW + _ROW.replace(" 611 ", f" {cell} ")
+
+    [row] = parse("linux", "vmstat 2", text).rows
+
+    assert row["interrupts"] is None
+    assert row["cs"] == 1204
+
+
+def test_shares_of_cpu_outside_their_range_are_null_and_entitlement_is_not() -> None:
+    header = " r  b   avm   fre  re  pi  po  fr   sr  cy  in   sy  cs us sy id wa    pc    ec\n"
+    row = " 5  0 3292 1345   0   0   0   0    0   0  45 3743 3154 102 -2 101 -1  4.06 422.5\n"
+
+    [parsed] = parse("aix", "vmstat 2", header + row, streamed=True).rows
+
+    assert (parsed["us"], parsed["sy"], parsed["idle"], parsed["wa"], parsed["ec"]) == (None, None, 101, -1, 422.5)
+
+
+def test_a_decimal_comma_is_a_decimal_point() -> None:
+    text = "Device tps kB_read/s kB_wrtn/s kB_read kB_wrtn\nsda 165,98 3190,41 12,00 10 20\n"
+
+    [row] = parse("linux", "iostat -d", text).rows
+
+    assert (row["tps"], row["kb_read_s"]) == (165.98, 3190.41)
+
+
+def test_a_last_row_without_its_last_cells_is_dropped_and_a_whole_one_without_newline_kept() -> None:
+    whole = _LINUX + _ROW + _ROW + _ROW.rstrip("\n")
+
+    assert len(parse("linux", "vmstat 2", whole).rows) == 2
+    assert len(parse("linux", "vmstat 2", whole[:-3]).rows) == 1
+
+
+def test_the_beginning_of_a_known_disk_at_the_end_is_a_cut_name() -> None:
+    header = "    r/s    w/s   kr/s   kw/s wait actv wsvc_t asvc_t  %w  %b device\n"
+    row = "    4.5   18.0  102.0  311.5  0.2  0.1    0.1    5.2   1   7 c1t"
+
+    rows = parse("solaris", "iostat -xn 2", header + row + "0d0\n" + header + row + "1d0\n" + row + "0d").rows
+
+    assert [parsed["disk"] for parsed in rows] == ["c1t1d0"]
+
+
+def test_the_same_disk_twice_in_a_report_counts_as_a_duplicate() -> None:
+    text = "Device tps kB_read/s kB_wrtn/s kB_read kB_wrtn\nsda 1.00 2.00 3.00 4 5\nsda 6.00 7.00 8.00 9 10\n"
+
+    parsed = parse("linux", "iostat -d", text)
+
+    assert [row["tps"] for row in parsed.rows] == [6.0]
+    assert parsed.duplicates == 1
+
+
+def test_no_transfers_took_no_time() -> None:
+    text = "Device r/s w/s rkB/s wkB/s r_await w_await aqu-sz %util\nsda 0.00 0.00 0.00 0.00 0.00 0.00 0.00 0.00\n"
+
+    [row] = parse("linux", "iostat -x", text).rows
+
+    assert (row["tps"], row["service_time_ms"]) == (0.0, 0.0)
+
+
+def test_percentages_above_a_hundred_of_a_file_system_are_kept() -> None:
+    text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a 100 104 -4 104% /full\n"
+
+    [row] = parse("linux", "df -kP", text).rows
+
+    assert (row["used_pct"], row["avail_kb"]) == (104, -4)
+
+
+def test_a_percentage_without_its_sign_was_cut() -> None:
+    text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a 100 50 50 5 /half\n"
+
+    [row] = parse("linux", "df -kP", text).rows
+
+    assert row["used_pct"] is None
+
+
+def test_parser_id() -> None:
+    assert parser_id("aix") == "aix/1"
