@@ -158,7 +158,7 @@ def dagster(settings: Settings, record: Record) -> list[Service]:
         Service(
             "dagster-daemon",
             (program("dagster-daemon"), "run", *workspace),
-            Health("daemon", ui, "sensors, schedules and the run queue are alive"),
+            Health("daemon", settings.dagster_address, "sensors, schedules and the run queue are alive"),
             environment=environment,
             after=("dagster-code",),
         ),
