@@ -29,8 +29,8 @@ def find(name: str, settings: Settings, record: Record) -> Service:
     return next(service for service in listed if service.name == name)
 
 
-def main() -> int:
-    """Returns only for `--healthy` and on an error."""
+def main() -> None:
+    """Becomes the service; ends the process for `--healthy` and on an error."""
     parser = argparse.ArgumentParser(prog="python -m hps_platform.stack", description=__doc__)
     parser.add_argument("service", choices=NAMES)
     parser.add_argument("--healthy", action="store_true", help="ask the running service, exit 0 or 1")
@@ -42,15 +42,15 @@ def main() -> int:
         if arguments.healthy:
             well, words = health.ask(service.health, settings)
             sys.stdout.write(f"{words}\n")
-            return 0 if well else 1
+            sys.exit(0 if well else 1)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         services.write_dagster_home(settings)
     except HpsError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        sys.exit(1)
     environment = services.base_environment(settings, record) | dict(service.environment)
     os.execvpe(service.command[0], service.command, environment)  # noqa: S606 - no shell is wanted here
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,14 +1,14 @@
 """The files at the repository's top level that describe a deployment, held against the code."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-import check_jsonschema
 import pytest
 import yaml
-from jsonschema import Draft7Validator
+from jsonschema.validators import validator_for
 from pydantic import SecretStr
 
 from hps_platform.settings import Settings, variable
@@ -26,6 +26,15 @@ OTHERS = {"DAGSTER_CODE_HOST", "DAGSTER_CODE_PORT", "MLFLOW_SERVER_ALLOWED_HOSTS
 def compose() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
     return content
+
+
+def compose_schema() -> Any:
+    """A validator with the schema of the compose specification, which check-jsonschema ships."""
+    package = importlib.util.find_spec("check_jsonschema")
+    assert package is not None
+    assert package.origin is not None
+    schema = json.loads((Path(package.origin).parent / "builtin_schemas/vendor/compose-spec.json").read_text())
+    return validator_for(schema)(schema)
 
 
 def names_of_settings() -> set[str]:
@@ -54,15 +63,12 @@ def test_env_example_explains_each_variable() -> None:
 
 
 def test_compose_file_follows_the_compose_schema(compose: dict[str, Any]) -> None:
-    vendored = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor/compose-spec.json"
-    validator = Draft7Validator(json.loads(vendored.read_text()))
-    assert [f"{list(error.path)}: {error.message}" for error in validator.iter_errors(compose)] == []
+    assert [f"{list(error.path)}: {error.message}" for error in compose_schema().iter_errors(compose)] == []
 
 
 def test_compose_schema_would_notice_a_mistake(compose: dict[str, Any]) -> None:
-    vendored = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor/compose-spec.json"
     broken = compose | {"services": compose["services"] | {"app": {"imagee": "x"}}}
-    assert list(Draft7Validator(json.loads(vendored.read_text())).iter_errors(broken))
+    assert list(compose_schema().iter_errors(broken))
 
 
 def test_every_variable_of_the_compose_file_is_a_setting(compose: dict[str, Any]) -> None:
