@@ -92,6 +92,8 @@ def _root(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    if not debug:
+        logging.getLogger("httpx").setLevel(logging.WARNING)
     ctx.obj = {"debug": debug}
 
 

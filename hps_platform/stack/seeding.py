@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hps_platform import dialects
-from hps_platform.collector.samples import Arrival, Origin, Series
+from hps_platform.collector.samples import Arrival, Origin, Output, Series
 from hps_platform.errors import KafkaUnavailable, StackError
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import DeadLetter, Sample
@@ -72,7 +72,7 @@ def samples(task: HostDay, families: tuple[str, ...] = (*MINUTELY, *TEN_MINUTELY
         streamed = planned.family in ("vmstat", "iostat")
         for timestamp, _, text in history(machine, start, task.end, planned.command):
             arrival = Arrival(round(timestamp.timestamp() * 1000), timestamp.timestamp())
-            series.answered(system, planned, text, arrival, exit_code=None if streamed else 0, streamed=streamed)
+            series.answered(Output(system, planned, text, arrival, None if streamed else 0, streamed))
             entry = made.pop()
             if isinstance(entry, DeadLetter):
                 raise StackError(f"{task.host} at {timestamp}: {planned.command} was refused: {entry.reason}")
