@@ -27,6 +27,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _weeks(now: int) -> list[int]:
+    """The weeks whose ground truth is kept: those of the history, the last few of live time, and the next."""
+    return [*timetable.HISTORY_WEEKS, *range(max(now - 3, 0), now + 2)]
+
+
 async def _keep_truth(world: World, path: Path) -> None:
     """Writes the ground truth, and again when a week of live time has passed, always a week ahead."""
     while True:
@@ -35,7 +40,7 @@ async def _keep_truth(world: World, path: Path) -> None:
         try:
             # A world of its own: it is worked out in another thread, beside the answers.
             twin = World(world.seed, world.epoch, len(world.hosts))
-            await asyncio.to_thread(timetable.write, twin, path, range(timetable.HISTORY_WEEKS[0], week + 2))
+            await asyncio.to_thread(timetable.write, twin, path, _weeks(week))
         except OSError:
             log.exception("the ground truth could not be written")
         await asyncio.sleep(60 * (world.epoch_minute + (week + 1) * WEEK - now) + 1)

@@ -122,6 +122,7 @@ class SimulatedFleet:
         self.directory = data_dir / "simulator"
         self._clock = clock
         self._acceptors: list[asyncssh.SSHAcceptor] = []
+        self._answering: list[Answering] = []
         self._wheel: Wheel | None = None
         self._trace: TextIO | None = None
 
@@ -129,6 +130,11 @@ class SimulatedFleet:
     def fleet_file(self) -> Path:
         """Where the list of hosts is written."""
         return self.directory / "fleet.json"
+
+    @property
+    def channels(self) -> int:
+        """How many commands run at the moment."""
+        return sum(answering.channels for answering in self._answering)
 
     async def __aenter__(self) -> "SimulatedFleet":
         await self.start()
@@ -176,6 +182,7 @@ class SimulatedFleet:
             raise RuntimeError("the fleet has not been started")
         live = Live(self.world.machine(host.hostname))
         answering = Answering(live, self._wheel, self._clock, self._printed)
+        self._answering.append(answering)
         self._acceptors.append(
             await asyncssh.listen(
                 sock=sock,

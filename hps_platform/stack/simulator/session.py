@@ -30,6 +30,7 @@ class Answering:
         self.printed = printed
         self.host = live.machine.host
         self.table = ProcessTable(live.machine)
+        self.channels = 0
 
     def once(self, once: Once, command: str) -> str:
         """The text of a command that prints once."""
@@ -58,10 +59,12 @@ class Channel(asyncssh.SSHServerSession[str]):
     def connection_made(self, chan: asyncssh.SSHServerChannel[str]) -> None:
         """Keeps the channel to write to."""
         self._channel = chan
+        self._answering.channels += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left: nothing is printed any more."""
         self._closed = True
+        self._answering.channels -= 1
 
     def exec_requested(self, command: str) -> bool:
         """Every command is tried, as a shell would."""

@@ -37,7 +37,8 @@ VMSTAT_SHARED_ROW = VMSTAT_ROW + " %5.2f %5.1f"
 IOSTAT_HEADER = "\nDisks:        % tm_act     Kbps      tps    Kb_read   Kb_wrtn\n"
 IOSTAT_ROW = "%-13s%7.1f %9.1f %9.1f   %8d  %8d\n"
 NETSTAT_HEADER = "Name  Mtu   Network     Address            Ipkts Ierrs    Opkts Oerrs  Coll\n"
-NETSTAT_ROW = "%-5s %-5d %-11s %-17s %7d %5d %8d %5d %5d\n"
+NETSTAT_NAMES = "%-5s %-5d %-11s %-17s"
+NETSTAT_COUNTS = " %7d %5d %8d %5d %5d\n"
 DF_HEADER = "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n"
 DF_ROW = "%-13s %11d %9d %4d%% %8d %5d%% %s\n"
 SVMON = (
@@ -108,23 +109,25 @@ def _iostat(host: Host, states: Floats, interval_s: float) -> list[str]:
 
 
 def _netstat(moments: Moments) -> list[str]:
-    host = moments.host
     counted = moments.counters.astype(np.int64)
     texts = [NETSTAT_HEADER] * len(moments.seconds)
-    for number, interface in enumerate(host.interfaces):
+    zero = [0] * len(texts)
+
+    def add(names: tuple[str, int, str, str], columns: list[list[int]]) -> None:
+        nonlocal texts
+        form = (NETSTAT_NAMES % names).replace("%", "%%") + NETSTAT_COUNTS
+        texts = [text + line for text, line in zip(texts, lines(form, columns), strict=True)]
+
+    for number, interface in enumerate(moments.host.interfaces):
         row = number * len(NET_FIELDS)
-        ipkts, opkts, ierrs, oerrs = (counted[row + place].tolist() for place in range(4))
+        ipkts, opkts, ierrs, oerrs = counted[row : row + 4].tolist()
         mac = ".".join(f"{octet:x}" for octet in interface.mac)
         for network, address in ((f"link#{number + 2}", mac), (interface.network, interface.address)):
-            start = "%-5s %-5d %-11s %-17s" % (interface.name, interface.mtu, network, address)  # noqa: UP031
-            form = f"{start} %7d %5d %8d %5d     0\n"
-            texts = [t + form % v for t, v in zip(texts, zip(ipkts, ierrs, opkts, oerrs, strict=True), strict=True)]
+            add((interface.name, interface.mtu, network, address), [ipkts, ierrs, opkts, oerrs, zero])
     looped = counted[(NETS - 1) * len(NET_FIELDS)].tolist()
-    rows = "".join(
-        ("%-5s %-5d %-11s %-17s" % ("lo0", 16896, network, address)).replace("%", "%%") + " %7d     0 %8d     0     0\n"  # noqa: UP031
-        for network, address in (("link#1", ""), ("127", "127.0.0.1"), ("::1%1", ""))
-    )
-    return [text + rows % (count, count, count, count, count, count) for text, count in zip(texts, looped, strict=True)]
+    for network, address in (("link#1", ""), ("127", "127.0.0.1"), ("::1%1", "")):
+        add(("lo0", 16896, network, address), [looped, zero, looped, zero, zero])
+    return texts
 
 
 def _df(moments: Moments) -> list[str]:
