@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def test_login_with_the_key_and_every_planned_command(tmp_path: Path) -> None:
 def test_wrong_keys_passwords_and_names_are_refused(tmp_path: Path) -> None:
     async def story(_fleet: SimulatedFleet, listed: dict[str, Any]) -> None:
         other = asyncssh.generate_private_key("ssh-ed25519")
-        password = Path(listed["password_file"]).read_text()
+        password = await asyncio.to_thread(Path(listed["password_file"]).read_text)
         for wrong in (
             {"client_keys": [other]},
             {"client_keys": None, "password": "guess"},
@@ -109,7 +109,7 @@ def test_vmstat_streams_at_its_interval_and_stops_when_the_client_leaves(
                 arrived.append(time.monotonic())
         # The report since boot comes at once, the others a second apart, counted from the first.
         for place, moment in enumerate(arrived):
-            assert moment - arrived[0] == pytest.approx(place, abs=0.35)
+            assert place - 0.2 < moment - arrived[0] < place + 0.6
         connection.close()
         await connection.wait_closed()
         printed = trace.read_text().splitlines()
@@ -117,9 +117,12 @@ def test_vmstat_streams_at_its_interval_and_stops_when_the_client_leaves(
         assert all(
             line.split()[1] == "soldb01" and abs(int(line.split()[0]) / 1000 - time.time()) < 30 for line in printed
         )
-        await asyncio.sleep(1.3)
-        assert len(trace.read_text().splitlines()) == 3
-        assert fleet.channels == 0
+        while fleet.channels:
+            await asyncio.sleep(0.01)
+        # Another machine goes on printing for two seconds; this one is heard of no more.
+        async with await _connect(listed, "linweb01") as connection:
+            await connection.run("LC_ALL=C vmstat -n 1 3")
+        assert [line.split()[1] for line in trace.read_text().splitlines()] == 3 * ["soldb01"] + 2 * ["linweb01"]
 
     _with_fleet(tmp_path / "data", story)
 
@@ -169,9 +172,7 @@ def test_ports_and_keys_are_kept_and_a_taken_port_is_replaced(tmp_path: Path) ->
 
 def test_the_program_serves_until_told_to_stop(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hps_platform.stack.simulator", "--data-dir", str(tmp_path), "--seed", "7"]
-    with subprocess.Popen(
-        [*command, "--epoch", "2026-03-03T09:07:00+00:00"], stderr=subprocess.PIPE, env=os.environ
-    ) as run:
+    with subprocess.Popen([*command, "--epoch", datetime.now(UTC).isoformat()], stderr=subprocess.DEVNULL) as run:
         _until((tmp_path / "simulator" / "fleet.json").exists)
         _until((tmp_path / "simulator" / "incidents.json").exists)
         truth = json.loads((tmp_path / "simulator" / "incidents.json").read_text())

@@ -11,12 +11,12 @@ from hps_platform.stack.simulator.incidents import WEEK
 from hps_platform.stack.simulator.world import World, minute_of
 from hps_platform_tests.unit.simulator.conftest import EPOCH
 
-WEEKS = range(-2, 3)
+WEEKS = (-2, -1, 0)
 
 
 @pytest.fixture(scope="module")
 def truths(world: World) -> list[timetable.Truth]:
-    """Five weeks of incidents."""
+    """Three weeks of incidents."""
     return timetable.timetable(world, WEEKS)
 
 
