@@ -5,7 +5,7 @@ import re
 from hps_platform.errors import InvalidInput
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_SPELLING = re.compile(r"([1-9]\d{0,6})([smhd])")
+_SPELLING = re.compile(r"([1-9]\d{0,7})([smhd])")
 # Each divides a day or is days, so that buckets begin at the same times every day.
 _NICE = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 LONGEST_S = 366 * 86_400

@@ -7,13 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from hps_platform.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 Connection = psycopg.Connection[Any]
 """What `Database.connection()` and `session()` give, for signatures outside `store`."""
@@ -137,13 +140,28 @@ def address(dsn: str) -> str:
     return f"{parts.get('host') or 'localhost'}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
 
 
+def _config() -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def migrations() -> list[tuple[str, str | None]]:
+    """Every revision with the one before it, the first one first."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return [(script.revision, script.down_revision) for script in reversed(list(scripts))]  # type: ignore[misc]
+
+
 def migrate(dsn: str) -> str:
     """Brings the schema to the newest revision and returns it; idempotent, and safe to run from several processes.
 
     All migrations of a call are one transaction: it arrives at the newest revision or changes nothing.
     """
     from alembic import command
-    from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import create_engine, exc, pool
 
@@ -151,8 +169,7 @@ def migrate(dsn: str) -> str:
         arguments = connect_arguments(application_name="hps migrate", statement_timeout_s=0, idle_timeout_s=0)
         return psycopg.connect(dsn, **arguments)
 
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config = _config()
     engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=pool.NullPool)
     try:
         with translated(), engine.begin() as connection:

@@ -85,17 +85,19 @@ def _through_staging(conn: Connection[Any], family: Family, pieces: list[bytes])
     copy.send(conn, f"stage_{family.table}", table_columns(family), pieces)
     columns = sql.SQL(", ").join(map(sql.Identifier, table_columns(family)))
     return conn.execute(
-        sql.SQL("INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} ON CONFLICT DO NOTHING").format(
-            **names, columns=columns
-        )
+        sql.SQL(
+            "INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage}"
+            " ORDER BY kafka_partition, kafka_offset ON CONFLICT DO NOTHING"
+        ).format(**names, columns=columns)
     ).rowcount
 
 
 def copy_rows(conn: Connection[Any], rows: FamilyRows, *, expect_duplicates: bool = False) -> Landed:
     """Lands rows; those whose key is there already are left as they are and counted as duplicates.
 
-    The common case is one COPY. Only a batch that holds a duplicate, or is expected to, goes through a temporary
-    table. Rows that PostgreSQL refuses for what they are come back in `refused`; the rest of the batch lands.
+    Of two rows with one key in the batch, the first that was sent lands. The common case is one COPY; only a batch
+    that holds a duplicate, or is expected to, goes through a temporary table. Rows that PostgreSQL refuses for what
+    they are come back in `refused`; the rest of the batch lands.
     """
     if not expect_duplicates:
         landed = _copy_directly(conn, rows)
