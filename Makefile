@@ -33,7 +33,7 @@ format: setup
 lock:  ## resolve again after a change of dependencies
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate --upgrade -o requirements.lock
 
-clean:  ## the environment and every cache of this checkout; a running stack is ended first
-	@if [ -x $(BIN)/hps ]; then $(BIN)/hps down --purge; fi
+clean:  ## the environment and every cache of this checkout; a running stack is ended first, its data directory stays
+	@if [ -x $(BIN)/hps ]; then $(BIN)/hps down --remove-fallback; fi
 	rm -rf $(VENV) $(VENV).uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

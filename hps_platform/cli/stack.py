@@ -118,19 +118,24 @@ def down(
     data_dir: DataDir = None,
     purge: Annotated[bool, typer.Option(help="Remove all data as well.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    remove_fallback: Annotated[
+        bool, typer.Option(hidden=True, help="Remove PostgreSQL's data where it lies outside the data directory.")
+    ] = False,
 ) -> None:
     """End every process of the stack. Data stays unless --purge is given."""
     from hps_platform import stack
-    from hps_platform.stack import control
+    from hps_platform.stack import control, unprivileged
 
     settings = _settings(data_dir)
     if purge and not yes:
         typer.confirm(f"Remove everything in {settings.data_dir}?", abort=True)
     if not stack.stop(settings, progress=typer.echo):
         typer.echo("nothing was running")
-    if purge:
-        for folder in control.purge(settings):
-            typer.echo(f"removed {folder}")
+    removed = control.purge(settings) if purge else []
+    if remove_fallback:
+        removed += unprivileged.remove_fallback(settings.data_dir)
+    for folder in removed:
+        typer.echo(f"removed {folder}")
 
 
 @app.command()

@@ -28,6 +28,7 @@ from hps_platform.stack.record import DAGSTER, Record, external, remember, unusa
 from hps_platform.stack.sequence import Start, Step, port_taken, reason
 from hps_platform.stack.services import Service
 from hps_platform.stack.supervisor import Program, Supervisor, end, leftovers
+from hps_platform.stack.unprivileged import remove_fallback
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +198,6 @@ def _catalogue(settings: Settings, record: Record, elsewhere: frozenset[str], pr
 
     def postgres() -> Service:
         database.initialise()
-        record.notes["postgres"] = str(database.confinement.folder)
         return services.postgres(settings, database.command, database.confinement.note)
 
     def kafka() -> Service:
@@ -332,22 +332,11 @@ def as_json(statuses: Sequence[ServiceStatus]) -> dict[str, Any]:
 
 def purge(settings: Settings) -> list[Path]:
     """Remove the data of a stack that has ended; the folders that were removed."""
-    record = Record.load(settings.data_dir)
-    if record is None:
+    if Record.load(settings.data_dir) is None:
         return []
-    folders = [settings.data_dir, *fallback_folders(record)]
-    for folder in folders:
-        shutil.rmtree(folder)
-    return folders
-
-
-def fallback_folders(record: Record) -> list[Path]:
-    """Folders outside the data directory that an account of its own keeps PostgreSQL's data in."""
-    noted = record.notes.get("postgres")
-    if noted is None or Path(noted) == record.data_dir:
-        return []
-    folder = Path(noted)
-    return [path for path in (folder, folder.with_name(f"{folder.name}-programs")) if path.exists()]
+    removed = remove_fallback(settings.data_dir)
+    shutil.rmtree(settings.data_dir)
+    return [settings.data_dir, *removed]
 
 
 def _require_ports(settings: Settings, elsewhere: frozenset[str]) -> None:

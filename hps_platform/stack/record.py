@@ -36,7 +36,6 @@ class Record:
     extra: list[dict[str, Any]] = field(default_factory=list)
     environment: str = ""
     supervisor_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    notes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, data_dir: Path) -> "Record | None":

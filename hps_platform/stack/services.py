@@ -44,7 +44,7 @@ class Service:
     url: str | None = None
     stop_signal: str = "TERM"
     stop_wait_s: int = 5
-    start_timeout_s: float = 180.0
+    start_timeout_s: float = 300.0
     external: bool = False
     note: str = ""
     children_outlive_it: bool = False
@@ -205,7 +205,6 @@ def postgres(settings: Settings, command: Callable[[], list[str]], note: str = "
         port_variable=variable("postgres_port"),
         # SIGTERM would wait until every client has gone.
         stop_signal="INT",
-        start_timeout_s=300.0,
         note=note,
     )
 

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import pwd
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,3 +94,12 @@ def confine(folder: Path, *, namespace: tuple[str, ...] = NAMESPACE, parent: Pat
     if not outside.can_run("sh", "-c", 'test -w "$1" && test -x "$1"', "sh", str(elsewhere)):
         raise StackError(f"the account {ACCOUNT} can't write to {elsewhere}: check the permissions on the way to it")
     return outside
+
+
+def remove_fallback(folder: Path, parent: Path = FALLBACK_PARENT) -> list[Path]:
+    """Remove what `confine` made outside `folder` for it, programs included; the folders that were removed."""
+    elsewhere = fallback_folder(folder, parent)
+    found = [path for path in (elsewhere, elsewhere.with_name(f"{elsewhere.name}-programs")) if path.exists()]
+    for path in found:
+        shutil.rmtree(path)
+    return found
