@@ -98,12 +98,9 @@ def metrics(machine: Machine, first: int, count: int) -> dict[str, Floats]:
 
 
 def robust_sd(values: Floats, first: int, step: float) -> float:
-    """Robust standard deviation of a series of minutes about its daily course; at least `step`."""
-    part_of_day = (np.arange(first, first + len(values)) % DAY) // _HALF_HOUR
-    rest = values.copy()
-    for part in range(DAY // _HALF_HOUR):
-        places = part_of_day == part
-        rest[places] -= np.median(values[places])
+    """Robust standard deviation of whole days of minutes about their daily course; at least `step`."""
+    from_midnight = np.roll(values, first % DAY).reshape(-1, DAY // _HALF_HOUR, _HALF_HOUR)
+    rest = from_midnight - np.median(from_midnight, axis=(0, 2), keepdims=True)
     return max(float(_TO_SD * np.median(np.abs(rest - np.median(rest)))), step)
 
 

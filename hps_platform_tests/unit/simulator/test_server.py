@@ -117,8 +117,7 @@ def test_vmstat_streams_at_its_interval_and_stops_when_the_client_leaves(
         assert all(
             line.split()[1] == "soldb01" and abs(int(line.split()[0]) / 1000 - time.time()) < 30 for line in printed
         )
-        while fleet.channels:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(_until, lambda: fleet.channels == 0)
         # Another machine goes on printing for two seconds; this one is heard of no more.
         async with await _connect(listed, "linweb01") as connection:
             await connection.run("LC_ALL=C vmstat -n 1 3")
