@@ -18,6 +18,9 @@ from hps_platform.ssh import Channel, Session
 QUIET_S = 0.15
 """A stream that says nothing for so long has finished its report."""
 
+_QUIET_AT_FIRST_S = 1.0
+"""Before its first report: an error message is better judged by the exit code that follows it."""
+
 CHANNELS_AT_ONCE = 8
 """On one connection; OpenSSH allows 10."""
 
@@ -146,6 +149,10 @@ class Stream:
     def silent_s(self) -> float:
         return time.monotonic() - self._arrival.monotonic
 
+    @property
+    def _patience_s(self) -> float:
+        return QUIET_S if self.samples else _QUIET_AT_FIRST_S
+
     def read(self) -> None:
         """Takes what has arrived; called in the loop."""
         channel, shell = self._channel, self._shell
@@ -159,7 +166,7 @@ class Stream:
             self._unread_size += len(text)
             self._take(lambda: self._splitter.feed(text))
             if self._quiet is None:
-                self._quiet = self._loop.call_later(QUIET_S, self._when_quiet)
+                self._quiet = self._loop.call_later(self._patience_s, self._when_quiet)
         if channel.ended:
             self._finish(channel)
 
@@ -171,9 +178,9 @@ class Stream:
 
     def _when_quiet(self) -> None:
         self._quiet = None
-        silent = self.silent_s
-        if silent < QUIET_S - 0.001:
-            self._quiet = self._loop.call_later(QUIET_S - silent, self._when_quiet)
+        missing = self._patience_s - self.silent_s
+        if missing > 0.001:
+            self._quiet = self._loop.call_later(missing, self._when_quiet)
         else:
             self._take(self._splitter.flush)
 
@@ -195,10 +202,12 @@ class Stream:
             self._tell(self.series.answered(output, age_ms=round(before_last * self.planned.interval_s * 1000)))
 
     def _finish(self, channel: Channel) -> None:
-        self._take(self._splitter.flush)
         self.exit_code = channel.exit_code
+        self._take(self._splitter.flush)
         if not self.samples and self._unread and self._shell is not None and self._shell.session.alive:
             self._refuse_unread()
+        if not self.samples:
+            self.series.came_to_nothing(self.exit_code)
         self.stop()
 
     def _refuse_unread(self) -> None:

@@ -142,6 +142,10 @@ class Series:
         """A command that can't be run, never answers, or whose output can't even be cut into reports."""
         self._refuse(output, Outcome.FAILED, reason)
 
+    def came_to_nothing(self, exit_code: int | None) -> None:
+        """A command that was to run on has ended without a report."""
+        self.unavailable = self.unavailable or exit_code in _NOT_FOUND
+
     def _parsed(self, output: Output) -> Parsed:
         try:
             return dialects.parse(output.system, output.planned.command, output.text, streamed=output.streamed)

@@ -1,0 +1,233 @@
+"""Collecting from scripted hosts over real SSH, through a real broker, with the registry in a real database."""
+
+import socket
+from collections.abc import Iterator
+
+import asyncssh
+import pytest
+
+from hps_platform import dialects
+from hps_platform.metrics import FAMILIES, wire
+from hps_platform.store import events
+from hps_platform.store.database import Database, migrate
+from hps_platform_tests.integration.collector.linux import VMSTAT_HEADER, linux, printing
+from hps_platform_tests.integration.collector.running import Platform, eventually, running
+from hps_platform_tests.integration.ssh.hosts import Terminal, scripted_host
+
+
+@pytest.fixture
+def platform(postgres_dsn: str, kafka: str) -> Iterator[Platform]:
+    migrate(postgres_dsn)
+    with Database(postgres_dsn) as db:
+        made = Platform(db, kafka)
+        yield made
+        made.close()
+
+
+def test_a_host_is_recognised_and_every_family_arrives_numbered_and_with_its_text(platform: Platform) -> None:
+    with scripted_host(linux()) as host:
+        server = platform.add("lin1", host)
+        with running(platform) as collector:
+            vmstat = platform.wait_for_samples(server, "vmstat", 5)
+            for family in ("netstat", "process", "filesystem", "memory"):
+                platform.wait_for_samples(server, family, 1)
+            eventually(lambda: platform.server(server).last_seen_at)
+            seen = platform.server(server)
+        assert host.logins == 1
+    assert (seen.operating_system, seen.architecture) == ("linux", "x86_64")
+    assert [int(record.headers["seq"]) for record in vmstat] == list(range(1, len(vmstat) + 1))
+    assert {record.headers["session"].decode() for record in vmstat} == {collector.origin.session}
+    frame = wire.decode(FAMILIES["vmstat"], [record.value for record in vmstat])
+    assert frame["us"].to_list() == list(range(1, len(vmstat) + 1))  # without the average since boot
+    gaps = frame["timestamp"].diff().drop_nulls().dt.total_milliseconds().to_list()
+    assert all(200 < gap < 2000 for gap in gaps)
+    again = dialects.parse("linux", "vmstat -n 2", vmstat[0].headers["raw"].decode(), streamed=True).rows
+    assert [(row["us"], row["fre"]) for row in again] == [(1, 411204)]
+    assert vmstat[0].headers["schema"] == b"vmstat.v1"
+
+
+def test_a_missing_tool_degrades_the_host_and_the_rest_goes_on(platform: Platform) -> None:
+    with scripted_host(linux()) as host:
+        server = platform.add("lin1", host)
+        with running(platform):
+            state = platform.wait_for_state(server, "degraded")
+            platform.wait_for_samples(server, "vmstat", 2)
+    assert "iostat" in state.state_message
+    assert "not found" in state.state_message
+    assert platform.letters(server) == []
+
+
+def test_garbage_becomes_a_dead_letter_whole_and_disturbs_nothing(platform: Platform) -> None:
+    garbage = "\x1b[31mFehler\x00 beim Lesen ÄÖÜ 12 % 34\nzweite Zeile 5 6 7\n"
+    with scripted_host(linux(df=printing(garbage))) as host:
+        server = platform.add("lin1", host)
+        with running(platform):
+            letter = eventually(lambda: next(iter(platform.letters(server)), None))
+            platform.wait_for_samples(server, "vmstat", 2)
+            platform.wait_for_samples(server, "memory", 1)
+    assert letter
+    assert (letter["family"], letter["raw"], letter["exit_code"]) == ("filesystem", garbage, 0)
+    assert letter["reason"]
+
+
+def test_garbage_in_a_stream_is_a_dead_letter_and_the_stream_goes_on(platform: Platform) -> None:
+    async def stammering(terminal: Terminal) -> int:
+        terminal.print(VMSTAT_HEADER)
+        for number in range(1, 200):
+            terminal.print(
+                f" {number % 9}  0      0 411204  80412 901216    0    0    18    95  611 1204  7  2 90  1  0\n"
+            )
+            await terminal.pause(0.2)
+            if number == 4:
+                terminal.print(" 1 2 3 garbage 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19\n")
+        return 0
+
+    with scripted_host(linux(vmstat=stammering)) as host:
+        server = platform.add("lin1", host)
+        with running(platform):
+            samples = platform.wait_for_samples(server, "vmstat", 8)
+    frame = wire.decode(FAMILIES["vmstat"], [record.value for record in samples])
+    assert set(frame["us"].to_list()) == {7.0}
+
+
+def test_a_wrong_password_is_told_and_no_other_host_suffers(platform: Platform) -> None:
+    with scripted_host(linux()) as host, scripted_host(linux()) as good:
+        server = platform.add("lin1", host, ssh_password="hunter2")
+        other = platform.add("lin2", good)
+        with running(platform):
+            state = platform.wait_for_state(server, "auth_failed")
+            platform.wait_for_samples(other, "vmstat", 2)
+            platform.update(server, ssh_password="correct horse battery staple")
+            platform.wait_for_samples(server, "vmstat", 2)
+    assert "refuses mon with this password" in state.state_message
+    assert "hunter2" not in state.state_message
+
+
+def test_without_a_pinned_key_nobody_logs_in_until_it_is_pinned(platform: Platform) -> None:
+    with scripted_host(linux()) as host:
+        server = platform.add("lin1", host, host_key=None)
+        with running(platform):
+            state = platform.wait_for_state(server, "pending_host_key")
+            assert host.logins == 0
+            assert host.fingerprint in state.state_message
+            platform.update(server, host_key=host.fingerprint)
+            platform.wait_for_samples(server, "vmstat", 1, within_s=10)
+
+
+def test_a_changed_key_shuts_a_host_out_and_others_go_on(platform: Platform) -> None:
+    stranger = asyncssh.generate_private_key("ssh-ed25519").get_fingerprint()
+    with scripted_host(linux()) as host, scripted_host(linux()) as good:
+        server = platform.add("lin1", host, host_key=stranger)
+        other = platform.add("lin2", good)
+        with running(platform):
+            state = platform.wait_for_state(server, "key_changed")
+            platform.wait_for_samples(other, "vmstat", 2)
+        assert host.logins == 0
+    assert host.fingerprint in state.state_message
+    with platform.db.connection() as conn:
+        told = [event.details for event in events.list_events(conn, server_id=server.id) if event.kind == "state"]
+    assert {"state": "key_changed", "before": "connecting"} in told
+    health = [record for record in platform.records(wire.HEALTH_TOPIC) if record.key == wire.key(server.id)]
+    assert any(b'"key_changed"' in record.value for record in health)
+
+
+def test_hosts_that_are_down_cost_the_others_nothing(platform: Platform) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        dead = [
+            platform.add_fields(
+                hostname=f"dead{number}",
+                ip_address="127.0.0.1",
+                ssh_port=port,
+                ssh_username="mon",
+                ssh_password="x",
+                host_key="SHA256:" + "a" * 43,
+            )
+            for number, port in enumerate([closed.getsockname()[1]] * 5 + [silent.getsockname()[1]] * 3)
+        ]
+        unroutable = platform.add_fields(
+            hostname="nowhere",
+            ip_address="192.0.2.1",
+            ssh_username="mon",
+            ssh_password="x",
+            host_key="SHA256:" + "a" * 43,
+        )
+        with scripted_host(linux()) as host:
+            good = platform.add("lin1", host)
+            with running(platform):
+                platform.wait_for_samples(good, "vmstat", 3, within_s=8)
+                platform.wait_for_state(dead[0], "unreachable", within_s=8)
+                platform.wait_for_state(dead[-1], "unreachable")
+                platform.wait_for_state(unroutable, "unreachable")
+                before = len(platform.samples(good, "vmstat"))
+                platform.wait_for_samples(good, "vmstat", before + 5, within_s=8)
+
+
+def test_a_lost_connection_is_made_again_and_the_numbers_go_on(platform: Platform) -> None:
+    with scripted_host(linux()) as host:
+        server = platform.add("lin1", host)
+        with running(platform):
+            before = platform.wait_for_samples(server, "vmstat", 3)
+            host.drop_connections()
+            after = platform.wait_for_samples(server, "vmstat", len(before) + 6)
+        assert host.logins == 2
+    assert [int(record.headers["seq"]) for record in after] == list(range(1, len(after) + 1))
+    assert len({record.headers["session"] for record in after}) == 1
+    with platform.db.connection() as conn:
+        told = [event.message for event in events.list_events(conn, server_id=server.id)]
+    assert any("unreachable" in message for message in told)
+
+
+def test_a_changed_registry_is_followed_within_seconds(platform: Platform) -> None:
+    with scripted_host(linux()) as first, scripted_host(linux()) as second:
+        server = platform.add("lin1", first)
+        with running(platform):
+            platform.wait_for_samples(server, "vmstat", 1)
+            late = platform.add("lin2", second)
+            platform.wait_for_samples(late, "vmstat", 1, within_s=5)
+            platform.update(server, settings={"intervals": {"vmstat": 5}, "disabled": ["process"]})
+            eventually(lambda: any("vmstat -n 5" in command for command in first.commands), within_s=5)
+            platform.update(late, is_active=False)
+            platform.wait_for_state(late, "paused", within_s=5)
+        assert first.logins == 2
+
+
+def test_a_command_that_ends_by_itself_is_started_again(platform: Platform) -> None:
+    async def short_lived(terminal: Terminal) -> int:
+        terminal.print(VMSTAT_HEADER)
+        for us in range(3):
+            terminal.print(f" 1  0      0 411204  80412 901216    0    0    18    95  611 1204  {us}  2 90  1  0\n")
+            await terminal.pause(0.1)
+        return 0
+
+    with scripted_host(linux(vmstat=short_lived)) as host:
+        server = platform.add("lin1", host)
+        with running(platform):
+            platform.wait_for_samples(server, "vmstat", 5)
+        assert host.logins == 1
+        assert sum("vmstat" in command for command in host.commands) > 1
+
+
+def test_once_reads_every_family_once_and_ends(platform: Platform) -> None:
+    with scripted_host(linux()) as host:
+        server = platform.add("lin1", host)
+        with running(platform, once=True) as collector:
+            pass
+    for family in ("vmstat", "netstat", "process", "filesystem", "memory"):
+        assert len(platform.samples(server, family)) == 1
+    ((name, state, message, families),) = collector.summary()
+    assert (name, state) == ("lin1", "degraded")
+    assert "iostat" in message
+    assert families["vmstat"] == "1 rows"
+
+
+def test_secrets_that_no_key_opens_keep_one_host_out(platform: Platform, postgres_dsn: str, kafka: str) -> None:
+    with scripted_host(linux()) as host, scripted_host(linux()) as good, Database(postgres_dsn) as db:
+        other = Platform(db, kafka)
+        server = other.add("lin1", host)
+        mine = platform.add("lin2", good)
+        with running(platform):
+            state = platform.wait_for_state(server, "auth_failed")
+            platform.wait_for_samples(mine, "vmstat", 1)
+        other.close()
+    assert "FIELD_ENCRYPTION_KEY" in state.state_message
