@@ -52,9 +52,9 @@ def _recompute(conn: Connection[Any], family: Family, grain: Grain) -> int:
     table = sql.Identifier(rollup_table(family, grain))
     conn.execute(
         sql.SQL(
-            "DELETE FROM {} AS old USING rollup_marks AS mark WHERE old.server_id = mark.server_id"
+            "DELETE FROM {} AS old USING rollup_marks AS mark WHERE mark.family = {} AND old.server_id = mark.server_id"
             " AND old.timestamp >= mark.hour AND old.timestamp < mark.hour + interval '1 hour'"
-        ).format(table)
+        ).format(table, family.name)
     )
     key = summary_key(family)
     bucket = sql.SQL("date_bin({}, r.timestamp, timestamptz '2000-01-01 00:00Z')").format(f"{grain.seconds} seconds")
@@ -66,8 +66,10 @@ def _recompute(conn: Connection[Any], family: Family, grain: Grain) -> int:
               AND r.timestamp >= mark.hour AND r.timestamp < mark.hour + interval '1 hour'
             GROUP BY 1{group}
         ) AS bucket
+        WHERE mark.family = {family}
     """).format(
         table=table,
+        family=family.name,
         columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family))),
         bucket=bucket,
         key=sql.SQL(", {}").format(key) if key else sql.SQL(""),
@@ -80,11 +82,10 @@ def _recompute(conn: Connection[Any], family: Family, grain: Grain) -> int:
 
 def _refresh_family(conn: Connection[Any], family: Family, max_hours: int) -> int:
     """Rows of the minute rollup that were written; newest hours first."""
-    conn.execute("TRUNCATE rollup_marks")
     marks = conn.execute(
         """
         INSERT INTO rollup_marks
-        SELECT hour, server_id, marked_at FROM dirty_hours
+        SELECT family, hour, server_id, marked_at FROM dirty_hours
         WHERE family = %(family)s AND hour IN (
             SELECT DISTINCT hour FROM dirty_hours WHERE family = %(family)s ORDER BY hour DESC LIMIT %(hours)s)
         ORDER BY server_id, hour
@@ -99,20 +100,22 @@ def _refresh_family(conn: Connection[Any], family: Family, max_hours: int) -> in
     return rows
 
 
-def _clear(conn: Connection[Any], family: Family) -> None:
-    """Clears the marks that were seen, unless landing has renewed them since. Locks in landing's order."""
+def _clear(conn: Connection[Any]) -> None:
+    """Clears the marks that were seen, unless landing has renewed them since.
+
+    Landing waits for these locks: they are taken last, and in its order.
+    """
     conn.execute(
         """
-        WITH seen AS (
-            SELECT d.family, d.hour, d.server_id FROM dirty_hours AS d JOIN rollup_marks AS m USING (hour, server_id)
-            WHERE d.family = %s AND d.marked_at = m.marked_at
-            ORDER BY d.family, d.hour, d.server_id FOR UPDATE OF d
-        )
-        DELETE FROM dirty_hours AS d USING seen, rollup_marks AS m
-        WHERE (d.family, d.hour, d.server_id) = (seen.family, seen.hour, seen.server_id)
-          AND (m.hour, m.server_id) = (d.hour, d.server_id) AND m.marked_at = d.marked_at
-        """,
-        (family.name,),
+        SELECT FROM dirty_hours AS d JOIN rollup_marks AS m USING (family, hour, server_id)
+        WHERE d.marked_at = m.marked_at ORDER BY d.family, d.hour, d.server_id FOR UPDATE OF d
+        """
+    )
+    conn.execute(
+        """
+        DELETE FROM dirty_hours AS d USING rollup_marks AS m
+        WHERE (d.family, d.hour, d.server_id, d.marked_at) = (m.family, m.hour, m.server_id, m.marked_at)
+        """
     )
 
 
@@ -130,16 +133,12 @@ def refresh(conn: Connection[Any], *, max_hours: int = 400) -> dict[str, int]:
         conn.execute("SET LOCAL enable_mergejoin = off")
         conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         conn.execute(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS rollup_marks (hour timestamptz, server_id bigint,"
+            "CREATE TEMPORARY TABLE IF NOT EXISTS rollup_marks (family text, hour timestamptz, server_id bigint,"
             " marked_at timestamptz) ON COMMIT DELETE ROWS"
         )
-        written = {}
-        for family in FAMILIES.values():
-            rows = _refresh_family(conn, family, max_hours)
-            if rows:
-                _clear(conn, family)
-                written[family.name] = rows
-        return written
+        written = {name: _refresh_family(conn, family, max_hours) for name, family in FAMILIES.items()}
+        _clear(conn)
+        return {name: rows for name, rows in written.items() if rows}
 
 
 def pending(conn: Connection[Any]) -> int:

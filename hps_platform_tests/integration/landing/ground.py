@@ -1,0 +1,68 @@
+"""Ground for tests of landing: messages of a simple kind, and what came of them."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+
+from hps_platform.metrics import FAMILIES, wire
+from hps_platform.metrics.sample import Row, Sample
+from hps_platform.stream import Producer, watermarks
+
+TOPICS = [*(family.topic for family in FAMILIES.values()), wire.DEAD_LETTER_TOPIC]
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def send_sample(
+    producer: Producer,
+    server_id: int,
+    timestamp_ms: int,
+    rows: Sequence[Row],
+    *,
+    family: str = "vmstat",
+    seq: int = 1,
+    session: str = "s1",
+) -> None:
+    shown = FAMILIES[family]
+    sample = Sample(family, server_id, timestamp_ms, rows, "vmstat 2", "raw text", "linux/1", "c1", session, seq)
+    value, headers = wire.encode(shown, sample)
+    producer.send(shown.topic, wire.key(server_id), value, headers)
+
+
+def begin_at_end(dsn: str, bootstrap: str) -> None:
+    """Sets the ledger to the ends of the topics, which other tests have used before."""
+    with psycopg.connect(dsn) as conn, conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO landing_offsets (topic, partition, next_offset) VALUES (%s, %s, %s)",
+            [(topic, number, high) for (topic, number), (_, high) in watermarks(bootstrap, TOPICS).items()],
+        )
+
+
+def behind(dsn: str, bootstrap: str) -> int:
+    """How many messages are not landed yet."""
+    with psycopg.connect(dsn) as conn:
+        rows = conn.execute("SELECT topic, partition, next_offset FROM landing_offsets").fetchall()
+    ledger = {(topic, number): offset for topic, number, offset in rows}
+    return sum(high - ledger.get(place, 0) for place, (_, high) in watermarks(bootstrap, TOPICS).items())
+
+
+def fetch(dsn: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn) as conn:
+        return conn.execute(query.encode(), values).fetchall()
+
+
+def count(dsn: str, table: str) -> int:
+    return int(fetch(dsn, f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608  # names of the tests
+
+
+def until(condition: Callable[[], bool], within_s: float, what: str) -> float:
+    """Waits for a condition; returns the seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < within_s, f"not within {within_s} s: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - began
