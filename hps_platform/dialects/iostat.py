@@ -11,7 +11,7 @@ from functools import lru_cache
 from hps_platform.dialects import sampling
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Reader, Reading
-from hps_platform.dialects.text import LARGEST_RATE, LARGEST_SIZE, NULLS, Number, number, scaled
+from hps_platform.dialects.text import LARGEST_RATE, LARGEST_SIZE, NULLS, Number, is_number, number, scaled
 from hps_platform.metrics.iostat import FAMILY
 from hps_platform.metrics.sample import Row
 
@@ -60,7 +60,8 @@ class DiskTable:
         if len(words) != self._count and not (self._clocked and len(words) == self._count + 1):
             return False
         cell = words[1 if self._disk == 0 else 0]
-        return cell[0].isdigit() or cell.lower() in NULLS
+        name = words[self._disk]
+        return (cell[0].isdigit() or cell.lower() in NULLS) and (name[0].isalpha() or not is_number(name))
 
     def cells(self, line: str) -> Row | None:
         words = line.split()
@@ -69,20 +70,23 @@ class DiskTable:
         if len(words) != self._count or words[self._disk] in self._totals:
             return None
         disk = self._disk
-        row: Row = {"disk": words.pop(disk)}
+        name = words.pop(disk)
+        if not name[0].isalpha() and is_number(name):  # a row of numbers only is of the CPU table that stands between
+            return None
+        row: Row = {"disk": name}
         if self._plain and _POINTED.fullmatch(" ".join(words)) is not None:
-            for index, name, factor in self._parts:
+            for index, part, factor in self._parts:
                 word = words[index]
                 value: Number | None = float(word) if "." in word else int(word)
-                row[name] = value if factor == 1 else scaled(value, factor)
+                row[part] = value if factor == 1 else scaled(value, factor)
             return row
         try:
             numbers = [self._convert(word) for word in words]
         except ValueError:
             return None
-        for index, name, factor in self._parts:
+        for index, part, factor in self._parts:
             value = numbers[index]
-            row[name] = value if value is None or factor == 1 else scaled(value, factor)
+            row[part] = value if value is None or factor == 1 else scaled(value, factor)
         return row
 
 
