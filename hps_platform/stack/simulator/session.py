@@ -123,7 +123,7 @@ class Channel(asyncssh.SSHServerSession[str]):
             return
         self._exit_code = step.exit_code
         self._write(step.stdout)
-        if step.stderr and self._channel:
+        if step.stderr and self._channel and not self._closed:
             self._channel.write_stderr(step.stderr)
 
     def _begin(self, step: Reports) -> None:
@@ -167,8 +167,14 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._later(step)
 
     def _write(self, text: str) -> None:
-        if text and self._channel and not self._closed:
+        if not text or not self._channel or self._closed:
+            return
+        try:
             self._channel.write(text)
+        except BrokenPipeError:
+            # The client has closed the channel, and its goodbye has not been read yet.
+            log.debug("%s: the reader of %r has left", self._answering.host.hostname, self._command)
+            self._closed = True
 
     def _end(self, exit_code: int) -> None:
         if not self._closed and self._channel:

@@ -44,6 +44,7 @@ class Wheel:
         self._handle = None
         while self._order and self._order[0] * _SLOT_S <= now:
             for callback in self._slots.pop(heapq.heappop(self._order)):
-                callback()
+                # Not called here: what goes wrong in one must not keep the others from their turn.
+                self._loop.call_soon(callback)
         if self._order and self._handle is None:
             self._arm()

@@ -136,8 +136,9 @@ PS_FIELDS = {
 VMSTAT = Stream("hpux/vmstat-1-4-1.txt", nothing, lambda _: VMSTAT_HEADER, _vmstat, 20)
 ANSWERS: dict[tuple[str, str], Answer] = {
     ("vmstat", ""): VMSTAT,
-    # No capture of it is at hand: laid out as its manual page and published samples show it.
-    ("iostat", ""): Stream("", nothing, lambda _: IOSTAT_HEADER, _iostat, 5),
+    # No capture of it is at hand: laid out as its manual page and published samples of one report show it. How often
+    # the heading comes back is not known; here with each report.
+    ("iostat", ""): Stream("", nothing, lambda _: IOSTAT_HEADER, _iostat, 1),
     ("netstat", "in"): Once("hpux/netstat-i-1.txt", _netstat),
     ("bdf", ""): Once("hpux/bdf-hpux1-vxfs-1.txt", _bdf),
     ("swapinfo", "amt"): Once("hpux/swapinfo-t-2.txt", _swapinfo),
