@@ -5,7 +5,7 @@ come from the family. What frame to ask for belongs to the pages.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -24,9 +24,10 @@ PALETTES: dict[Theme, tuple[str, ...]] = {
     "dark": ("#56b4e9", "#f0a030", "#2bc29a", "#e58fc4", "#e6d84a", "#8fa8ff", "#ff8a66", "#aab2bd"),
 }
 ALARM: dict[Theme, str] = {"light": "#c92a2a", "dark": "#ff6b6b"}
-_TEXT: dict[Theme, str] = {"light": "#343a40", "dark": "#c9c9c9"}
-_GRID: dict[Theme, str] = {"light": "rgba(0,0,0,0.09)", "dark": "rgba(255,255,255,0.10)"}
-_HOVER: dict[Theme, str] = {"light": "#ffffff", "dark": "#2e2e2e"}
+_TEXT: dict[Theme, str] = {"light": "#3d4855", "dark": "#b6c1d0"}
+_GRID: dict[Theme, str] = {"light": "#e3e7ec", "dark": "#28323f"}
+_HOVER: dict[Theme, str] = {"light": "#ffffff", "dark": "#222c38"}
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _DASHES = ("solid", "dash", "dot", "dashdot")
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
@@ -45,11 +46,11 @@ def template(theme: Theme) -> go.layout.Template:
         "zerolinecolor": _GRID[theme],
         "ticks": "",
         "automargin": True,
-        "title": {"standoff": 6, "font": {"size": 11}},
+        "title": {"standoff": 8, "font": {"size": 11}},
     }
     return go.layout.Template(
         layout={
-            "font": {"family": "inherit, system-ui, sans-serif", "size": 12, "color": _TEXT[theme]},
+            "font": {"family": FONT, "size": 12, "color": _TEXT[theme]},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "colorway": list(PALETTES[theme]),
@@ -65,7 +66,7 @@ def template(theme: Theme) -> go.layout.Template:
                 "xanchor": "left",
                 "font": {"size": 11},
             },
-            "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+            "margin": {"l": 8, "r": 12, "t": 8, "b": 4, "pad": 2},
             "dragmode": "zoom",
         }
     )
@@ -75,12 +76,14 @@ _TEMPLATES: dict[Theme, go.layout.Template] = {theme: template(theme) for theme 
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """Moments to point out in one series' chart: anomalous minutes of a server."""
+class Mark:
+    """An anomalous time of one server: shaded from `start` to `end`, a ring on its line at the worst moment."""
 
     server_id: int
-    times: Sequence[datetime]
-    texts: Sequence[str] = field(default=())
+    start: datetime
+    end: datetime
+    at: datetime
+    text: str = ""
 
 
 def axis_title(column: Column, shown: Scale) -> str:
@@ -110,7 +113,7 @@ def chart(
     theme: Theme,
     *,
     bands: Mapping[str, pl.DataFrame] | None = None,
-    marks: Sequence[Marks] = (),
+    marks: Sequence[Mark] = (),
     window: tuple[datetime, datetime] | None = None,
     height: int = 230,
     streaming: bool = False,
@@ -118,8 +121,9 @@ def chart(
 ) -> go.Figure:
     """One column over time, a line a series.
 
-    `bands`: by series name a frame `timestamp, low, high` drawn behind its line. `marks`: anomalies, as points on the
-    line of their server. `streaming` writes plain lists, which `extendData` can append to; otherwise typed arrays.
+    `bands`: by series name a frame `timestamp, low, high` drawn behind its line. `marks`: anomalies, shaded,
+    with a ring on the line of their server. `streaming` writes plain lists, which `extendData` can append to;
+    otherwise typed arrays.
     """
     shown = scale_of(series, column.unit)
     figure = go.Figure(layout={"template": _TEMPLATES[theme]})
@@ -128,16 +132,15 @@ def chart(
         if bands and one.name in bands:
             _add_band(figure, bands[one.name], one.name, shown, line["color"])
         figure.add_trace(_line(one, column, shown, line, streaming=streaming))
-    for mark in marks:
-        _add_marks(figure, mark, series, shown, theme)
+    _add_marks(figure, marks, series, shown, theme)
     percent = column.unit == "%"
     figure.update_layout(
         height=height,
         uirevision=uirevision or column.name,
         showlegend=len(series) > 1 or bool(marks),
-        xaxis={"title": {"text": ""}, **({"range": [_ms(window[0]), _ms(window[1])]} if window else {})},
+        xaxis={"range": [_ms(window[0]), _ms(window[1])]} if window else {},
         yaxis={
-            "title": {"text": axis_title(column, shown)},
+            "title": {"text": shown.unit or column.label or column.name},
             "tickformat": None if percent or shown.divisor > 1 else "~s",
             "autorangeoptions": {"include": [0, 10 if percent else 1e-9]},
         },
@@ -194,31 +197,49 @@ def _add_band(figure: go.Figure, frame: pl.DataFrame, name: str, shown: Scale, c
         )
 
 
-def _add_marks(figure: go.Figure, mark: Marks, series: Sequence[Series], shown: Scale, theme: Theme) -> None:
-    """Each moment sits on the highest line of its server, so that it is seen where it happened."""
-    lines = [one.frame for one in series if one.server_id == mark.server_id]
-    if not lines or not mark.times:
-        return
-    values = pl.concat(lines).group_by("timestamp").agg(pl.col("value").max()).sort("timestamp").drop_nulls()
-    if values.is_empty():
-        return
-    wanted = pl.DataFrame({"timestamp": list(mark.times)}, schema={"timestamp": pl.Datetime("ms", "UTC")})
-    wanted = wanted.with_columns(text=pl.Series(list(mark.texts) or [""] * len(wanted), dtype=pl.String))
-    placed = wanted.sort("timestamp").join_asof(values, on="timestamp", strategy="nearest")
+def _add_marks(figure: go.Figure, marks: Sequence[Mark], series: Sequence[Series], shown: Scale, theme: Theme) -> None:
+    """A ring sits on the highest line of its server, where one has a value nearby."""
     color = ALARM[theme]
+    placed = [(mark, value) for mark in marks if (value := _value_at(series, mark)) is not None]
+    if not placed:
+        return
+    for mark, _ in placed:
+        figure.add_shape(
+            type="rect",
+            x0=_ms(mark.start),
+            x1=_ms(mark.end) + 60_000,
+            y0=0,
+            y1=1,
+            yref="paper",
+            fillcolor=faint(color, 0.13),
+            line={"width": 0},
+            layer="below",
+        )
     figure.add_trace(
         go.Scatter(
-            x=placed["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy(),
-            y=(placed["value"] / shown.divisor).to_numpy(),
+            x=[_ms(mark.at) for mark, _ in placed],
+            y=[value / shown.divisor for _, value in placed],
             name="Anomaly",
-            legendgroup="Anomaly",
-            showlegend=not any(trace.name == "Anomaly" for trace in figure.data),
             mode="markers",
             marker={"symbol": "circle-open", "size": 9, "color": color, "line": {"width": 2, "color": color}},
-            text=placed["text"].to_list(),
-            hovertemplate="anomaly %{text}<extra></extra>",
+            text=[mark.text for mark, _ in placed],
+            hovertemplate="%{text}",
         )
     )
+
+
+def _value_at(series: Sequence[Series], mark: Mark) -> float | None:
+    lines = [one for one in series if one.server_id == mark.server_id]
+    reach = pl.duration(milliseconds=int(max((one.step_s for one in lines), default=0) * 2500))
+    at = pl.lit(mark.at).cast(pl.Datetime("ms", "UTC"))
+    values = [
+        float(value)
+        for one in lines
+        for value in one.frame.filter((pl.col("timestamp") - at).abs() <= reach)
+        .sort((pl.col("timestamp") - at).abs())["value"]
+        .head(1)
+    ]
+    return max(values, default=None)
 
 
 def score_chart(

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from dash_app.components import icons, notices
 from dash_app.components.aria import aria, in_browser
 from dash_app.data import Data
+from dash_app.figures import FONT
 from dash_app.pages import AppPage, pages
 from dash_app.session import current_user
 from hps_platform.errors import HpsError, Unauthenticated
@@ -24,9 +25,15 @@ logger = logging.getLogger(__name__)
 
 TITLE = "HPS Platform"
 
+_BRAND = ["#eaf3fd", "#d2e4f8", "#a3c8f0", "#71abe8", "#4b97ea", "#2f80d6", "#1c6bc4", "#1a60b0", "#15549c", "#0f437f"]
+# From text over borders and panels to the ground, as on the sign-in page.
+_SLATE = ["#e4e9f0", "#b6c1d0", "#97a3b4", "#6b7889", "#364252", "#2a3543", "#18202a", "#10151c", "#0c1016", "#080b10"]
+
 THEME: dict[str, Any] = {
-    "primaryColor": "blue",
-    "fontFamily": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+    "primaryColor": "brand",
+    "primaryShade": {"light": 6, "dark": 4},
+    "colors": {"brand": _BRAND, "dark": _SLATE},
+    "fontFamily": FONT,
     "fontFamilyMonospace": "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace",
     "defaultRadius": "sm",
     "autoContrast": True,
@@ -38,7 +45,7 @@ _INDEX = """<!DOCTYPE html>
 <head>
 {%metas%}
 <title>{%title%}</title>
-{%favicon%}
+<link rel="icon" href="/assets/logo.svg" type="image/svg+xml">
 <script>
 (function () {
   var kept = localStorage.getItem("mantine-color-scheme-value") || "auto";
@@ -77,6 +84,9 @@ def mount(api: FastAPI, data: Data) -> Dash:
     _register(app, data)
     for page in pages():
         page.register(app, data)
+    # Dash does this at the first request for "/" or a path of its own. A first request for "/live" would get a page
+    # without our assets.
+    app._setup_server()  # type: ignore[no-untyped-call]
     return app
 
 
@@ -87,6 +97,7 @@ def _layout(data: Data) -> Any:
                 html.A("Skip to content", href="#page", className="hps-skip"),
                 dcc.Location(id="url", refresh="callback-nav"),
                 dcc.Store(id="view", data=uuid4().hex),
+                dcc.Store(id="scheme"),
                 *[part for page in pages() for part in page.lasting()],
                 dmc.NotificationContainer(id="notifications", position="bottom-right"),
                 _header(data),
@@ -113,7 +124,7 @@ def _header(data: Data) -> Any:
                     [
                         dmc.Burger(id="burger", size="sm", hiddenFrom="sm", opened=False, **aria(label="Navigation")),
                         dcc.Link(
-                            [icons.icon("logo", 22), html.Span("HPS Platform")],
+                            [html.Img(src="/assets/logo.svg", alt="", width=24, height=24), html.Span(TITLE)],
                             href="/",
                             className="hps-brand",
                             title="Overview",
@@ -169,7 +180,7 @@ def _account() -> Any:
 
 def _navigation(data: Data) -> Any:
     links = data.links()
-    others = (("Dagster: runs, lineage", links.dagster), ("MLflow: models", links.mlflow), ("API", links.api_docs))
+    others = (("Dagster", links.dagster), ("MLflow", links.mlflow), ("API", links.api_docs))
     return dmc.AppShellNavbar(
         html.Nav(
             [
@@ -228,6 +239,7 @@ def _register(app: Dash, data: Data) -> None:
         Output("burger", "opened"),
         Input("url", "pathname"),
     )
+    in_browser(app, "scheme", Output("scheme", "data"), Input("view", "data"))
     in_browser(
         app,
         "navigation",

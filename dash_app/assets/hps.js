@@ -28,6 +28,19 @@ window.dash_clientside = window.dash_clientside || {};
       });
     },
 
+    // Light or dark as it is on the screen, now and whenever somebody switches it.
+    scheme: function () {
+      const root = document.documentElement;
+      const now = () => (root.getAttribute("data-mantine-color-scheme") === "dark" ? "dark" : "light");
+      let told = now();
+      new MutationObserver(function () {
+        if (now() === told) return;
+        told = now();
+        window.dash_clientside.set_props("scheme", { data: told });
+      }).observe(root, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
+      return told;
+    },
+
     navigation: function (opened, navbar) {
       return { ...navbar, collapsed: { mobile: !opened } };
     },

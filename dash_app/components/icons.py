@@ -9,7 +9,6 @@ from dash_app.components.aria import aria
 
 # 24 x 24, strokes only.
 _PATHS = {
-    "logo": "M3 13h4l2-7 4 14 3-9 1 2h4",
     "overview": "M4 5h6v6H4zM14 5h6v6h-6zM4 15h6v4H4zM14 15h6v4h-6z",
     "live": "M3 12h4l3-8 4 16 3-8h4",
     "history": "M4 19V5M4 19h16M8 15l3-4 3 2 5-6",

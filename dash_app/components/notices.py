@@ -46,8 +46,11 @@ def failure(error: Exception) -> Any:
     )
 
 
-def note(text: Any, *, title: str | None = None, color: str = "yellow") -> Any:
-    return dmc.Alert(text, title=title, color=color, variant="light", p="xs")
+def note(text: Any, *, title: str | None = None) -> Any:
+    """Worth knowing, no failure."""
+    return dmc.Alert(
+        text, title=title, color="yellow", variant="default", p="xs", px="sm", mb="sm", className="hps-note"
+    )
 
 
 def loading(rows: int = 6, height: int = 28) -> Any:

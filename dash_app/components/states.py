@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dash_mantine_components as dmc
+from dash import html
 
 from dash_app.components.aria import aria
 
@@ -43,15 +44,11 @@ def state(status: str) -> State:
 
 
 def badge(shown: State, message: str = "") -> Any:
-    """Colour, sign and word together, so that none of them is needed; the collector's own words on hover."""
-    label = dmc.Badge(
-        shown.label,
-        color=shown.color,
-        variant="light",
-        size="md",
-        leftSection=dmc.Text(shown.icon, size="xs", fw=700, span=True, **aria(hidden="true")),
-        tt="none",
-        className="hps-badge",
+    """Colour, sign and words together, so that none of them is needed; the collector's own words on hover."""
+    label = html.Span(
+        [html.Span(shown.icon, className=f"hps-sign hps-sign-{shown.color}", **aria(hidden="true")), shown.label],
+        className="hps-state",
+        tabIndex=0 if message else None,
     )
     if not message:
         return label

@@ -7,6 +7,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, ctx, dcc, html, no_update
+from dash.exceptions import PreventUpdate
 
 from dash_app import anomalies as told
 from dash_app import figures
@@ -114,8 +115,10 @@ def register(app: Dash, data: Data) -> None:
     )
 
     async def detail(which: Mapping[str, Any], theme: Theme | None) -> Any:
+        if theme is None:  # the browser says which in a moment
+            raise PreventUpdate
         try:
-            return await _detail(data, which["server"], which["at"], theme or "light")
+            return await _detail(data, which["server"], which["at"], theme)
         except NotFound as error:
             return [
                 parts.heading("Anomaly"),
@@ -127,7 +130,7 @@ def register(app: Dash, data: Data) -> None:
     app.callback(
         Output("anomaly-body", "children"),
         Input("anomaly-which", "data"),
-        Input("theme", "computedColorScheme"),
+        Input("scheme", "data"),
     )(detail)
 
 
@@ -219,7 +222,7 @@ def _contributions(row: Mapping[str, Any], theme: Theme) -> Any:
             [
                 dmc.TableTd(told.label(one.column)),
                 parts.number_cell(text.quantity(one.observed, told.unit(one.column)), fw=600),
-                parts.number_cell(_usual(one)),
+                parts.number_cell(told.usually(one) or text.NOTHING),
                 dmc.TableTd(
                     dmc.Group(
                         [
@@ -246,13 +249,6 @@ def _contributions(row: Mapping[str, Any], theme: Theme) -> Any:
         title="What stood out",
         h="100%",
     )
-
-
-def _usual(one: Any) -> str:
-    if one.usual_low is None or one.usual_high is None:
-        return text.NOTHING
-    unit = told.unit(one.column)
-    return f"{text.quantity(one.usual_low, unit)} to {text.quantity(one.usual_high, unit)}"
 
 
 def _facts(row: Mapping[str, Any], mlflow: str) -> Any:

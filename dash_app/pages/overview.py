@@ -17,7 +17,6 @@ from dash_app.components.sparkline import sparkline
 from dash_app.data import Data
 from dash_app.pages import AppPage, Query
 from hps_platform.errors import HpsError
-from hps_platform.metrics import FAMILIES
 
 if TYPE_CHECKING:
     from hps_platform.store.servers import Server
@@ -32,12 +31,12 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One value column of the fleet table: the overview frame's column, its unit, and the column of its sparkline."""
+    """A value of the fleet table: the overview frame's column, its unit, and the column of its sparkline, if any."""
 
     title: str
     column: str
     unit: str
-    spark: str
+    spark: str = ""
 
     @property
     def ceiling(self) -> float | None:
@@ -48,7 +47,8 @@ HEADLINES = (
     Headline("CPU busy", "cpu_busy_pct", "%", "cpu_spark"),
     Headline("Memory used", "mem_used_pct", "%", "mem_spark"),
     Headline("Busiest disk", "disk_busy_pct", "%", "disk_spark"),
-    Headline("Network packets", "net_pkts_s", FAMILIES["netstat"].by_name["ipkts_s"].unit, "net_spark"),
+    Headline("Packets/s", "net_pkts_s", "", "net_spark"),
+    Headline("Fullest file system", "fs_used_pct", "%"),
 )
 
 
@@ -113,21 +113,18 @@ def _progress(found: dict[str, Any] | None) -> Any:
     """How far the demo's history is, as long as it is being prepared."""
     if found is None:
         return None
-    done, total = found.get("done") or 0, found.get("total") or 0
-    share = 100 * done / total if total else 0
+    share = min(max(float(found.get("done") or 0.0), 0.0), 1.0)
     return dmc.Alert(
         [
             dmc.Group(
-                [
-                    dmc.Text(found.get("message") or "Everything below is live already.", size="sm"),
-                    dmc.Text(f"{done} of {total}" if total else "", size="sm", c="dimmed"),
-                ],
+                [dmc.Text(found.get("message"), size="sm"), dmc.Text(f"{share:.0%}", size="sm", fw=600)],
                 justify="space-between",
                 mb=6,
             ),
-            dmc.Progress(value=share, animated=True, **aria(label="Preparation")),
+            dmc.Progress(value=100 * share, animated=True, **aria(label="Preparation")),
+            dmc.Text("Live samples are there already; charts and anomalies fill up by themselves.", size="sm", mt=6),
         ],
-        title=f"Preparing the demo: {found.get('step') or 'starting'}",
+        title=found.get("title") or "Preparing the demo",
         color="blue",
         variant="light",
         mb="sm",
@@ -141,7 +138,7 @@ def _shown_state(server: "Server", row: dict[str, Any] | None, now: datetime) ->
 
 
 def _last(server: "Server", row: dict[str, Any] | None) -> datetime | None:
-    last: datetime | None = (row or {}).get("last_at")
+    last: datetime | None = (row or {}).get("timestamp")
     return max(filter(None, (last, server.last_seen_at)), default=None)
 
 
@@ -203,7 +200,7 @@ def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged
         _fleet_row(server, rows.get(server.id, {}), flagged[server.id], now)
         for server in _worst_first(servers, rows, flagged, now)
     ]
-    return parts.table(head, body, caption="Servers with state and headline values", min_width=1060)
+    return parts.table(head, body, caption="Servers with state and headline values", min_width=1040)
 
 
 def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datetime) -> Any:
@@ -230,22 +227,14 @@ def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datet
 
 def _value_cell(row: dict[str, Any], one: Headline, *, stale: bool) -> Any:
     value = row.get(one.column)
-    series = row.get(one.spark) or []
     hot = one.unit == "%" and value is not None and value >= HOT_PCT
-    return dmc.TableTd(
-        html.Div(
-            [
-                sparkline(
-                    list(series),
-                    f"{one.title}, last hour",
-                    ceiling=one.ceiling,
-                    color="orange" if hot else "blue",
-                ),
-                html.Span(text.quantity(value, one.unit), className="hps-value hps-hot" if hot else "hps-value"),
-            ],
-            className="hps-cell hps-stale" if stale else "hps-cell",
-        )
-    )
+    shown: Any = html.Span(text.quantity(value, one.unit), className="hps-value hps-hot" if hot else "hps-value")
+    if one.spark:
+        color = "orange" if hot else "blue"
+        label = f"{one.title}, last hour"
+        line = sparkline(list(row.get(one.spark) or []), label, ceiling=one.ceiling, color=color)
+        shown = html.Div([line, shown], className="hps-cell")
+    return dmc.TableTd(shown, ta="right", className="hps-stale" if stale else "")
 
 
 def _anomalies(found: list[dict[str, Any]], now: datetime) -> Any:

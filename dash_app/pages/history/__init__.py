@@ -10,6 +10,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash.exceptions import PreventUpdate
 
 from dash_app.components import choices, notices, parts
 from dash_app.components.aria import aria, in_browser
@@ -37,13 +38,13 @@ async def layout(data: Data, query: Query) -> Any:
             parts.panel(
                 dmc.Grid(
                     [
-                        dmc.GridCol(choices.servers("history-servers", known, chosen), span={"base": 12, "md": 4}),
+                        dmc.GridCol(choices.servers("history-servers", known, chosen), span={"base": 12, "md": 3}),
                         dmc.GridCol(
-                            choices.families("history-family", family.name), span={"base": 12, "xs": 4, "md": 2}
+                            choices.families("history-family", family.name), span={"base": 12, "xs": 5, "md": 3}
                         ),
                         dmc.GridCol(
                             choices.columns("history-columns", family, columns or choices.default_columns(family)),
-                            span={"base": 12, "xs": 8, "md": 3},
+                            span={"base": 12, "xs": 7, "md": 3},
                         ),
                         dmc.GridCol(_keys(family, choices.words(query.get("keys"))), span={"base": 12, "md": 3}),
                         dmc.GridCol(_range(query.get("range") or "24h", own=own), span="content"),
@@ -83,9 +84,13 @@ def _keys(family: Family, chosen: Sequence[str]) -> Any:
         clearable=True,
         hidePickedOptions=True,
         maxValues=8,
-        disabled=family.key is None,
+        style=_shown_if(family.key is not None),
         comboboxProps={"shadow": "md"},
     )
+
+
+def _shown_if(there: bool) -> dict[str, str]:
+    return {} if there else {"display": "none"}
 
 
 def _key_label(family: Family) -> str:
@@ -142,7 +147,7 @@ def register(app: Dash, data: Data) -> None:
             choices.default_columns(family),
             _key_label(family),
             [],
-            family.key is None,
+            _shown_if(family.key is not None),
         )
 
     app.callback(
@@ -150,7 +155,7 @@ def register(app: Dash, data: Data) -> None:
         Output("history-columns", "value"),
         Output("history-keys", "label"),
         Output("history-keys", "value"),
-        Output("history-keys", "disabled"),
+        Output("history-keys", "style"),
         Input("history-family", "value"),
         prevent_initial_call=True,
     )(family_chosen)
@@ -171,8 +176,10 @@ def register(app: Dash, data: Data) -> None:
 
 def _register_show(app: Dash, data: Data) -> None:
     async def show(**chosen: Any) -> tuple[Any, Any, Any]:
+        if chosen["theme"] is None:  # the browser says which in a moment
+            raise PreventUpdate
         # A zoom holds until something else is chosen; a change of theme keeps it.
-        zoom = chosen["zoom"] if ctx.triggered_id in ("history-zoom", "theme") else None
+        zoom = chosen["zoom"] if ctx.triggered_id in ("history-zoom", "scheme") else None
         own = chosen["preset"] == "own" and chosen["start"]
         query = {"from": chosen["start"], "to": chosen["end"]} if own else {"range": chosen["preset"]}
         if zoom and zoom["from"] is not None:
@@ -190,7 +197,7 @@ def _register_show(app: Dash, data: Data) -> None:
                 keys=chosen["keys"],
                 start=start,
                 end=end,
-                theme=chosen["theme"] or "light",
+                theme=chosen["theme"],
             )
             shown, offered = await build(data, view, known)
         except HpsError as error:
@@ -214,7 +221,7 @@ def _register_show(app: Dash, data: Data) -> None:
             "start": Input("history-from", "value"),
             "end": Input("history-to", "value"),
             "zoom": Input("history-zoom", "data"),
-            "theme": Input("theme", "computedColorScheme"),
+            "theme": Input("scheme", "data"),
             "family": State("history-family", "value"),
         },
     )(show)

@@ -11,10 +11,10 @@ import polars as pl
 from dash import no_update
 
 from dash_app import figures
-from dash_app.anomalies import told
+from dash_app.anomalies import episodes, told
 from dash_app.components import notices, parts, text
 from dash_app.data import Data
-from dash_app.figures import Marks, Theme
+from dash_app.figures import Mark, Theme
 from dash_app.series import MAX_SERIES, Series, how_combined, key_of, series_of
 from hps_platform.metrics import Family
 
@@ -81,7 +81,7 @@ async def build(data: Data, view: View, servers: "Sequence[Server]") -> tuple[An
 
 
 def _panel(
-    view: View, name: str, lines: Sequence[Series], bands: Mapping[str, pl.DataFrame], marks: Sequence[Marks]
+    view: View, name: str, lines: Sequence[Series], bands: Mapping[str, pl.DataFrame], marks: Sequence[Mark]
 ) -> Any:
     column = view.family.by_name[name]
     how = "" if view.keys else how_combined(column, view.family)
@@ -108,8 +108,8 @@ def _panel(
 
 def _facts(answer: "Answer", view: View, hidden: int) -> Any:
     """What the reader looks at: times, step and how the values came about."""
-    averaged = seconds(answer.interval) is not None
-    step = f"averages over {answer.interval}, band from lowest to highest" if averaged else "every sample"
+    width = seconds(answer.interval)
+    step = f"averages over {text.duration(width)}, shaded from lowest to highest" if width else "every sample"
     span = text.duration((view.end - view.start).total_seconds())
     facts = dmc.Text(f"{text.clock(view.start)} to {text.clock(view.end)} ({span}), {step}", size="sm", c="dimmed")
     if hidden <= 0:
@@ -129,14 +129,15 @@ def _nothing(view: View, servers: "Sequence[Server]") -> Any:
     )
 
 
-def _marks(data: Data, view: View) -> list[Marks]:
-    """Anomalous minutes of each server in the range, the newest `MAX_MARKS` of them."""
+def _marks(data: Data, view: View) -> list[Mark]:
+    """Anomalous times of each server in the range, out of its newest `MAX_MARKS` anomalous minutes."""
     found = []
     for server_id in view.ids:
         rows = data.anomalies(server_id=server_id, start=view.start, end=view.end, page_size=MAX_MARKS).results
-        if rows:
-            texts = [f"{row['hostname']}, score {row['anomaly_score']:.2f}: {told(row)}" for row in rows]
-            found.append(Marks(server_id, [row["timestamp"] for row in rows], texts))
+        found += [
+            Mark(server_id, one.start, one.end, one.worst["timestamp"], f"{one.hostname}: {told(one.worst)}")
+            for one in episodes(rows)
+        ]
     return found
 
 

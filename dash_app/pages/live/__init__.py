@@ -8,6 +8,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html
+from dash.exceptions import PreventUpdate
 
 from dash_app.components import choices, notices, parts
 from dash_app.components.aria import aria, in_browser
@@ -102,6 +103,8 @@ def register(app: Dash, data: Data) -> None:
     async def arranged(
         servers: list[str], metrics: list[str], window: str, theme: Theme | None
     ) -> tuple[Any, Any, Any]:
+        if theme is None:  # the browser says which in a moment
+            raise PreventUpdate
         query = {"servers": ",".join(servers), "metrics": ",".join(metrics), "window": window}
         address = {"path": "/live", "query": query}
         if not servers or not metrics:
@@ -111,7 +114,7 @@ def register(app: Dash, data: Data) -> None:
             "servers": [int(server) for server in servers],
             "metrics": metrics,
             "window_s": WINDOWS[window],
-            "theme": theme or "light",
+            "theme": theme,
         }
         return _charts(metrics), wanted, address
 
@@ -122,7 +125,7 @@ def register(app: Dash, data: Data) -> None:
         Input("live-servers", "value"),
         Input("live-metrics", "value"),
         Input("live-window", "value"),
-        Input("theme", "computedColorScheme"),
+        Input("scheme", "data"),
     )(arranged)
     _register_browser_side(app)
     stream.register(app, data)
@@ -141,8 +144,8 @@ def _charts(metrics: list[str]) -> Any:
                     label=f"{column.title}, live",
                     id={"type": "live-chart", "metric": name},
                 ),
-                title=f"{family.title}: {column.label or column.name}",
-                right=dmc.Text(how, size="xs", c="dimmed") if how else None,
+                title=column.label or column.name,
+                right=dmc.Text(f"{family.title}, {how}" if how else family.title, size="xs", c="dimmed"),
             )
         )
     return dmc.SimpleGrid(panels, cols={"base": 1, "lg": 2}, spacing="sm")

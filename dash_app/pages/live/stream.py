@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from dash import Dash, Input, State, ctx, set_props
+from dash import Dash, Input, State, ctx, html, set_props
 
 from dash_app import figures
-from dash_app.components import choices, notices, text
+from dash_app.components import choices, notices, states, text
 from dash_app.components.text import Scale
 from dash_app.data import Data
 from dash_app.figures import Theme
@@ -28,6 +28,7 @@ from hps_platform.metrics import Column, Family
 
 if TYPE_CHECKING:
     from dash_app.live import Batch
+    from hps_platform.store.servers import Server
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class _Stream:
         self._view = view
         self._stop = stop
         self._socket = ctx.websocket
-        self._names: dict[int, str] = {}
+        self._servers: dict[int, Server] = {}
         self._charts = [Chart(name, *choices.metric(name)) for name in choice.metrics]
         self._waiting: list[Batch] = []
         self._arrived = asyncio.Event()
@@ -137,7 +138,8 @@ class _Stream:
 
     async def run(self) -> None:
         """Until the tab goes, chooses anew, or the hub stops."""
-        self._names = await self._hostnames()
+        known = await asyncio.to_thread(self._data.servers)
+        self._servers = {one: server for one in self._choice.servers for server in known if server.id == one}
         pump = asyncio.create_task(self._pump())
         try:
             await self._fill(self._charts)
@@ -152,14 +154,10 @@ class _Stream:
             with contextlib.suppress(asyncio.CancelledError):
                 await pump
 
-    async def _hostnames(self) -> dict[int, str]:
-        known = {server.id: server.hostname for server in await asyncio.to_thread(self._data.servers)}
-        return {server: known[server] for server in self._choice.servers if server in known}
-
     async def _pump(self) -> None:
         """Takes samples off the hub at once, so that its queue never fills while a browser is written to."""
         families = {chart.family.name for chart in self._charts}
-        async for batch in self._data.live(families, set(self._names)):
+        async for batch in self._data.live(families, set(self._servers)):
             self._waiting.append(batch)
             self._arrived.set()
 
@@ -206,14 +204,14 @@ class _Stream:
         """Samples of one family in the window, each once; the newest come from the hub's memory. Blocks."""
         family, now = charts[0].family, datetime.now(UTC)
         columns = list(dict.fromkeys(chart.column.name for chart in charts))
-        rows = self._data.recent(family.name, set(self._names), min(self._choice.window_s, HUB_S))
+        rows = self._data.recent(family.name, set(self._servers), min(self._choice.window_s, HUB_S))
         live = rows_to_frame(rows, family, columns)
         key = ["server_id", "timestamp", *([family.key] if family.key else [])]
         wanted = list(live.columns)
         try:
             start = now - timedelta(seconds=self._choice.window_s)
-            answer = self._data.history(family.name, list(self._names), start, now, columns=columns, interval=None)
-            older: pl.DataFrame = answer.frame.select(wanted).cast(dict(live.schema))
+            answer = self._data.history(family.name, list(self._servers), start, now, columns=columns, interval=None)
+            older: pl.DataFrame = answer.frame.select(wanted).cast(live.schema)
         except HpsError as error:
             logger.warning("a live chart starts without older samples: %s", error)
             return live
@@ -222,13 +220,13 @@ class _Stream:
     def _draw(self, chart: Chart, frame: pl.DataFrame) -> None:
         together = combine(frame, chart.column, chart.family)
         lines = []
-        for server, name in self._names.items():
+        for server, known in self._servers.items():
             part = together.filter(pl.col("server_id") == server).select("timestamp", "value").drop_nulls()
             newest = part["timestamp"].dt.epoch("ms").max()
             chart.last[server] = int(newest) if isinstance(newest, int) else 0
             if part.is_empty():
                 self._silent.add((chart.metric, server))
-            lines.append(Series(name, server, part, chart.family.interval_s))
+            lines.append(Series(known.hostname, server, part, chart.family.interval_s))
         chart.scale = figures.scale_of(lines, chart.column.unit)
         chart.filled_at = time.monotonic()
         figure = figures.chart(chart.column, lines, self._choice.theme, height=220, streaming=True)
@@ -268,7 +266,7 @@ class _Stream:
         return points
 
     def _append(self, chart: Chart, points: dict[int, list[tuple[int, float | None]]]) -> None:
-        order = list(self._names)
+        order = list(self._servers)
         keep = max(2, round(self._choice.window_s / chart.family.interval_s))
         x = [[moment for moment, _ in line] for line in points.values()]
         y = [[value for _, value in line] for line in points.values()]
@@ -298,20 +296,23 @@ class _Stream:
 
     def _tell_silent(self) -> None:
         """Which lines have no point yet, with the likely reason."""
-        set_props("live-notes", {"children": _silent_note(self._silent, self._names, self._choice.window_s)})
+        lines = []
+        for server in self._servers.values():
+            columns = [chart.column for chart in self._charts if (chart.metric, server.id) in self._silent]
+            if columns:
+                lines.append(html.Div(_silence(server, columns, len(self._charts))))
+        span = text.duration(self._choice.window_s)
+        note = (
+            notices.note([html.Div(line) for line in lines], title=f"No samples in the last {span}") if lines else None
+        )
+        set_props("live-notes", {"children": note})
 
 
-def _silent_note(silent: set[tuple[str, int]], names: Mapping[int, str], window_s: int) -> Any:
-    if not silent:
-        return None
-    by_metric: dict[str, list[str]] = {}
-    for metric, server in sorted(silent):
-        by_metric.setdefault(metric, []).append(names[server])
-    lines = []
-    for metric, servers in by_metric.items():
-        family, column = choices.metric(metric)
-        lines.append(f"{family.title}, {(column.label or column.name).lower()}: {text.listing(servers)}")
-    return notices.note(
-        "; ".join(lines) + ". Either the system does not print it, or the collector gets nothing from there.",
-        title=f"No samples in the last {text.duration(window_s)}",
-    )
+def _silence(server: "Server", columns: list[Column], charts: int) -> str:
+    if len(columns) == charts:
+        return (
+            f"{server.hostname}: nothing at all. {states.state(server.status).label}; "
+            f"the collector last saw it {text.ago(server.last_seen_at)}."
+        )
+    names = text.listing([column.label or column.name for column in columns], limit=8)
+    return f"{server.hostname}: {names}. Its system may not print it, or prints it more seldom."
