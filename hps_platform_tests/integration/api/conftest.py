@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 from dash import Dash, Input, Output, dcc, html
 from fastapi import FastAPI
 
+from dash_app import session
 from dash_app.__main__ import server_config
 from dash_app.app import create_app
 from dash_app.data import Data
@@ -40,6 +41,7 @@ class Web:
     settings: Settings
     admin_token: str
     viewer_token: str
+    cookies: dict[str, str] = field(default_factory=dict)
 
     def client(self, token: str | None = None, **more: Any) -> httpx.Client:
         headers = {"Authorization": f"Token {token}"} if token else {}
@@ -54,11 +56,19 @@ class Web:
         return self.client(self.viewer_token)
 
     @contextmanager
-    def signed_in(self, username: str = "admin") -> Iterator[httpx.Client]:
-        """A browser's client: a session cookie, and what browsers say of where a request comes from."""
+    def signed_in(self, username: str = "admin", *, afresh: bool = False) -> Iterator[httpx.Client]:
+        """A browser's client: a session cookie, and what browsers say of where a request comes from.
+
+        The session is shared by the tests of a run, since signing in is slow on purpose; `afresh` opens another.
+        """
         with self.client(headers={"Origin": self.url, "Accept": "text/html"}) as client:
-            answer = client.post("/login", data={"username": username, "password": PASSWORD})
-            assert answer.status_code == 303, answer.text
+            if afresh or username not in self.cookies:
+                answer = client.post("/login", data={"username": username, "password": PASSWORD})
+                assert answer.status_code == 303, answer.text
+                if not afresh:
+                    self.cookies[username] = client.cookies[session.COOKIE]
+            else:
+                client.cookies.set(session.COOKIE, self.cookies[username])
             yield client
 
 
@@ -118,10 +128,10 @@ def web(postgres_server: Postgres, kafka: str, tmp_path_factory: pytest.TempPath
     with Database(chosen.dsn()) as db:
         access.add_user(db, "admin", PASSWORD, is_admin=True)
         access.add_user(db, "viewer", PASSWORD)
-        tokens = [access.issue_token(db, username, name="test") for username in ("admin", "viewer")]
+        admin_token, viewer_token = (access.issue_token(db, name, name="test") for name in ("admin", "viewer"))
         app = create_app(chosen, mount=tiny_pages)
         server, thread = serve(app, chosen)
-        yield Web(f"http://127.0.0.1:{port}", app, db, chosen, *tokens)
+        yield Web(f"http://127.0.0.1:{port}", app, db, chosen, admin_token, viewer_token)
         server.should_exit = True
         thread.join(timeout=20)
         assert not thread.is_alive()
