@@ -12,6 +12,7 @@ from hps_platform.stack.simulator.model import DISKS, NET_ROWS, ROW, ROWS, Machi
 from hps_platform.stack.simulator.noise import Floats, key_of, normal, uniform
 
 _BLOCK = 64
+_BACK = 3
 _USUAL = 0.06
 _AMPLITUDES = {
     "r": 0.22, "b": 0.3, "us": 0.09, "sy": 0.09, "wa": 0.2, "st": 0.5, "comp": 4e-4, "cache": 4e-4, "swap": 0.0,
@@ -31,6 +32,7 @@ class Live:
         self._amplitudes = np.array([_AMPLITUDES.get(row, _USUAL) for row in ROWS])
         self._dither = np.array([key_of(machine.host.key, "dither", row) for row in ("r", "b")], dtype=np.uint64)
         self._rates_of = -1
+        self._since_boot: Floats | None = None
         self._net_rates: Floats = np.zeros(len(NET_ROWS))
 
     def _at(self, position: float) -> Floats:
@@ -38,8 +40,9 @@ class Live:
         minute = math.floor(position - 0.5)
         part = position - 0.5 - minute
         if not self._first <= minute < self._first + self._knots.shape[1] - 1:
-            self._first = minute
-            states = self.machine.minutes(minute - 1, _BLOCK + 2)
+            # Some minutes back too, for reports that reach over the edge of the block.
+            self._first = minute - _BACK
+            states = self.machine.minutes(self._first - 1, _BLOCK + 2)
             # A straight line through the minutes' means has other means: each knot is moved by what it would lose.
             bend = states[:, :-2] - 2.0 * states[:, 1:-1] + states[:, 2:]
             self._knots = np.maximum(states[:, 1:-1] - bend / 8.0, 0.0)
@@ -75,9 +78,10 @@ class Live:
 
     def since_boot(self, at: float) -> Floats:
         """What the first report of an interval command says: the averages since the machine was started."""
-        states = self.machine.minutes(int(at // 60) - 300, 240)
-        average: Floats = states.mean(axis=1).reshape(-1, 1)
-        return average
+        if self._since_boot is None:
+            states = self.machine.minutes(int(at // 60) - 300, 240)
+            self._since_boot = states.mean(axis=1).reshape(-1, 1)
+        return self._since_boot
 
     def counters(self, at: float) -> Floats:
         """The interfaces' counters at a time, in the order of `NET_ROWS`."""

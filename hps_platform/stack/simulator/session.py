@@ -53,7 +53,6 @@ class Channel(asyncssh.SSHServerSession[str]):
         self._closed = False
         self._paused = False
         self._started = 0.0
-        self._clock_offset = 0.0
         self._reports = 0
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[str]) -> None:
@@ -131,7 +130,6 @@ class Channel(asyncssh.SSHServerSession[str]):
         answering = self._answering
         self._started, self._reports = time.monotonic(), 0
         at = answering.clock()
-        self._clock_offset = at - self._started
         state = answering.live.since_boot(at)
         host, stream = answering.host, step.stream
         report = stream.reports(host, state, step.interval_s or 1.0)[0]
@@ -151,7 +149,8 @@ class Channel(asyncssh.SSHServerSession[str]):
         if self._closed:
             return
         answering = self._answering
-        at = self._started + self._clock_offset + self._reports * interval_s
+        # The time it was due, told by the clock of now: the two clocks may drift apart over days.
+        at = answering.clock() - (time.monotonic() - self._started - self._reports * interval_s)
         if not self._paused:
             host, stream = answering.host, step.stream
             text = stream.reports(host, answering.live.state(at, interval_s), interval_s)[0]
