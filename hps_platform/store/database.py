@@ -100,11 +100,12 @@ class Database:
         with self._opening:
             if self._pool.closed:
                 self._pool.open()
-        try:
-            with translated(), self._pool.connection() as conn:
-                yield conn
-        except PoolTimeout as error:
-            raise DatabaseUnavailable(f"no connection to PostgreSQL at {address(self.dsn)}: {error}") from error
+        with translated():
+            try:
+                with self._pool.connection() as conn:
+                    yield conn
+            except PoolTimeout as error:
+                raise DatabaseUnavailable(f"no connection to PostgreSQL at {address(self.dsn)}: {error}") from error
 
     def ping(self) -> None:
         """Raises `DatabaseUnavailable` unless the server answers a query."""

@@ -1,0 +1,138 @@
+"""Rollups equal a recomputation from raw, whatever came late; and their marks are cleared only when seen."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from hps_platform.metrics import FAMILIES
+from hps_platform.metrics.family import Family
+from hps_platform.store import rollups
+from hps_platform.store.database import Connection, session
+from hps_platform.store.rollups import MAX_KEY_CHARACTERS
+from hps_platform.store.schema import Grain, rollup_key, rollup_table
+from hps_platform_tests.integration.store import samples
+
+VMSTAT, PROCESS = FAMILIES["vmstat"], FAMILIES["process"]
+
+
+def recomputed(family: Family, rows: pl.DataFrame, grain: Grain) -> pl.DataFrame:
+    key = family.summary_key
+    if key and key != family.key:
+        rows = rows.with_columns(pl.col(key).fill_null("").str.slice(0, MAX_KEY_CHARACTERS))
+    values = [
+        getattr(pl.col(column.name), part)().cast(pl.Float32).alias(f"{column.name}_{part}")
+        for column in family.rollup_columns
+        for part in ("mean", "min", "max")
+    ]
+    bucket = pl.col("timestamp").dt.truncate("1m" if grain is Grain.MINUTE else "1h")
+    groups = rows.with_columns(bucket).group_by(rollup_key(family))
+    return groups.agg(pl.len().cast(pl.Int32).alias("samples"), *values).sort(rollup_key(family))
+
+
+def stored(conn: Connection, family: Family, grain: Grain, schema: Any) -> pl.DataFrame:
+    columns = ", ".join(f'"{name}"' for name in schema)
+    query = f"SELECT {columns} FROM {rollup_table(family, grain)}"  # noqa: S608  # names of the families
+    return pl.DataFrame(conn.execute(query.encode()).fetchall(), schema=schema, orient="row").sort(rollup_key(family))
+
+
+def assert_up_to_date(conn: Connection, family: Family, rows: pl.DataFrame) -> None:
+    for grain in Grain:
+        expected = recomputed(family, rows, grain)
+        assert_frame_equal(stored(conn, family, grain, expected.schema), expected, rel_tol=1e-5)
+    assert rollups.pending(conn) == 0
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_equal_to_a_recomputation(conn: Connection, name: str) -> None:
+    family = FAMILIES[name]
+    rows = samples.frame(family, samples.every(17, 500), seed=3)
+    samples.land(conn, family, rows)
+    assert set(rollups.refresh(conn)) == {name}
+    assert_up_to_date(conn, family, rows)
+    assert rollups.refresh(conn) == {}
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    seconds=st.lists(st.integers(0, 3 * 3600), min_size=1, max_size=40, unique=True),
+    cuts=st.lists(st.integers(0, 40), max_size=3),
+    max_hours=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_late_rows_heal_whatever_the_order(
+    conn: Connection, seconds: list[int], cuts: list[int], max_hours: int, seed: int
+) -> None:
+    tables = [VMSTAT.table, *(rollup_table(VMSTAT, grain) for grain in Grain)]
+    conn.execute(f"TRUNCATE {', '.join(tables)}".encode())
+    times = [samples.START + timedelta(seconds=number) for number in seconds]
+    bounds = [0, *sorted(cuts), len(times)]
+    landed = []
+    for number, (first, last) in enumerate(pairwise(bounds)):
+        if times[first:last]:
+            landed.append(samples.frame(VMSTAT, times[first:last], seed=seed + number))
+            samples.land(conn, VMSTAT, landed[-1])
+        rollups.refresh(conn, max_hours=max_hours)
+    while rollups.refresh(conn, max_hours=max_hours):
+        pass
+    assert_up_to_date(conn, VMSTAT, pl.concat(landed))
+
+
+def test_rows_taken_out_leave_the_rollups(conn: Connection) -> None:
+    rows = samples.frame(VMSTAT, samples.every(30, 240))
+    samples.land(conn, VMSTAT, rows)
+    rollups.refresh(conn)
+    conn.execute("DELETE FROM vmstat_metrics WHERE server_id = 1")
+    conn.execute(
+        "INSERT INTO dirty_hours SELECT DISTINCT 'vmstat', date_trunc('hour', timestamp), 1, now() FROM vmstat_metrics"
+    )
+    rollups.refresh(conn)
+    assert_up_to_date(conn, VMSTAT, rows.filter(pl.col("server_id") == 2))
+
+
+def test_long_and_missing_commands_make_a_key(conn: Connection) -> None:
+    rows = samples.frame(PROCESS, samples.every(20, 10), keys=4, nulls=0).with_columns(
+        pl.when(pl.col("pid") == 0)
+        .then(pl.lit("/usr/bin/java " + "-Dx=y " * 2000))
+        .when(pl.col("pid") == 1)
+        .then(None)
+        .otherwise(pl.col("command"))
+        .alias("command")
+    )
+    samples.land(conn, PROCESS, rows)
+    rollups.refresh(conn)
+    assert_up_to_date(conn, PROCESS, rows)
+
+
+def test_a_mark_renewed_meanwhile_stays(migrated: str, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = samples.every(60, 10)
+    first, late = samples.frame(VMSTAT, times[:5]), samples.frame(VMSTAT, times[5:], seed=1)
+    samples.land(conn, VMSTAT, first)
+    clear = rollups._clear
+
+    def land_first(other: Connection) -> None:
+        conn.execute("SET statement_timeout = '5s'")  # landing must not wait for a refresh under way
+        samples.land(conn, VMSTAT, late)
+        clear(other)
+
+    monkeypatch.setattr(rollups, "_clear", land_first)
+    with session(migrated, application_name="rollup") as other:
+        rollups.refresh(other)
+    monkeypatch.undo()
+    assert rollups.pending(conn) == 2
+    rollups.refresh(conn)
+    assert_up_to_date(conn, VMSTAT, pl.concat([first, late]))
+
+
+def test_one_refresh_does_no_more_than_it_may(conn: Connection) -> None:
+    samples.land(conn, VMSTAT, samples.frame(VMSTAT, samples.every(600, 60)))
+    before = rollups.pending(conn)
+    rollups.refresh(conn, max_hours=3)
+    assert rollups.pending(conn) == before - 3 * 2
