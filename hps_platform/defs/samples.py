@@ -65,10 +65,11 @@ class Reporter:
     def __call__(self, commit: CommitReport) -> None:
         for (family, day), rows in commit.rows.items():
             self._rows[family, day.isoformat()] += rows
-        for (topic, partition), (first, end) in commit.offsets.items():
+        for topic, offsets in commit.offsets.items():
             spans = self._offsets[topic]
-            spans[partition] = (min(first, spans.get(partition, (first, end))[0]), end)
-        self._rejected += sum(commit.rejected.values())
+            for partition, (first, end) in offsets.items():
+                spans[partition] = (min(first, spans.get(partition, (first, end))[0]), end)
+        self._rejected += commit.rejected
         self._lag_ms = commit.lag_ms
         if time.monotonic() - self._told_at >= REPORT_EVERY_S:
             self.tell()
@@ -110,16 +111,7 @@ def land_window(context: dg.OpExecutionContext, platform: Platform) -> Iterator[
         on_commit=reporter,
     )
     reporter.tell()
-    metadata = {
-        "outcome": report.outcome.value,
-        "commits": report.commits,
-        "messages": report.messages,
-        "rows": report.rows,
-        "duplicates": report.duplicates,
-        "rejected": report.rejected,
-        "restarts": report.restarts,
-    }
-    yield dg.Output(None, metadata=metadata)
+    yield dg.Output(None, metadata=dict(report.metadata()))
 
 
 @dg.job(description="One landing window; the sensor keep_landing starts the next one before it ends.")

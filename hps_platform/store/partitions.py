@@ -88,7 +88,7 @@ def ensure_days(conn: Connection[Any], parents: Iterable[str], days: Iterable[da
     if not missing:
         return []
     conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    missing = sorted(wanted.keys() - _there(conn, missing))
+    missing = sorted(set(missing) - _there(conn, missing))
     for name in missing:
         table, start, end = wanted[name]
         _create(conn, table, name, start, end)
