@@ -295,7 +295,8 @@ def status(settings: Settings) -> list[ServiceStatus]:
         return [ServiceStatus(name, "stopped", False, None, None, None, 0.0, 0, nothing) for name in NAMES]
     settings = remember(settings, record, external(settings, record))
     supervisor = Supervisor(record)
-    trouble = ""
+    ended = ended_in_order(settings.data_dir)
+    trouble = "" if ended or supervisor.pid() else "supervisord was killed: hps up starts everything again"
     try:
         programs = supervisor.programs()
     except StackError as error:
@@ -372,7 +373,11 @@ def _usable(data_dir: Path) -> None:
 @contextmanager
 def _alone(data_dir: Path) -> Iterator[None]:
     """Keeps two starts or ends of the same stack from meeting."""
-    with (data_dir / ".lock").open("w") as lock:
+    try:
+        file = (data_dir / ".lock").open("w")
+    except OSError as error:
+        raise unusable(data_dir, error) from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 
@@ -12,7 +12,7 @@ def last_lines(path: Path, count: int) -> list[str]:
         return [line.rstrip("\n") for line in deque(file, maxlen=count)]
 
 
-def grown(path: Path, *, poll_s: float = 0.3) -> Iterator[str]:
+def grown(path: Path, *, poll_s: float = 0.3) -> Generator[str]:
     """Whatever is appended from now on, for ever; goes on with the new file after a rotation."""
     file = path.open(errors="replace")
     file.seek(0, 2)

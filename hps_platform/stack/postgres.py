@@ -63,6 +63,16 @@ def packaged_programs() -> Path:
     return Path(wheel.origin).parent / "pginstall18" / "bin"
 
 
+def _copy_packaged(programs: Path, target: Path) -> None:
+    """Copy the wheel's installation; its libraries lie in a folder beside the package, found by relative paths."""
+    package = programs.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    skipped = shutil.ignore_patterns("include", "*.a")
+    shutil.copytree(programs.parent, target / package.name / programs.parent.name, symlinks=True, ignore=skipped)
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+
+
 class Postgres:
     """One cluster in `<root>/postgres`, or in the folder of the account that runs it (`unprivileged`).
 
@@ -94,7 +104,7 @@ class Postgres:
 
     @cached_property
     def bin_dir(self) -> Path:
-        """Programs that can be run under the confinement; copied to where they can when they can't be in place.
+        """Programs that can be run under the confinement; the packaged ones are copied where they can't be in place.
 
         A virtual environment below somebody's closed home directory is readable for root, not for root in a user
         namespace nor for the `postgres` account.
@@ -102,16 +112,24 @@ class Postgres:
         source = self._chosen_bin_dir or packaged_programs()
         if not (source / "initdb").is_file():
             raise StackError(f"{source} has no initdb: set HPS_POSTGRES_BIN_DIR to the programs of a PostgreSQL")
-        if self.confinement.can_run(str(source / "postgres"), "--version"):
+        if self._can_run(source):
             return source
+        if self._chosen_bin_dir is not None:
+            who = self.confinement.account or "root in a user namespace"
+            raise StackError(f"{who} can't run the programs in {source}: check the permissions on the way to them")
         folder = self.confinement.folder
         copy = folder.with_name(f"{folder.name}-programs") if self.confinement.account else folder / "postgres-programs"
-        if not self.confinement.can_run(str(copy / "bin" / "postgres"), "--version"):
+        copied = copy / source.relative_to(source.parents[2])
+        if not self._can_run(copied):
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(source.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
-            if not self.confinement.can_run(str(copy / "bin" / "postgres"), "--version"):
+            _copy_packaged(source, copy)
+            if not self._can_run(copied):
                 raise StackError(f"the PostgreSQL programs of {source} can't be run, nor can a copy of them in {copy}")
-        return copy / "bin"
+        return copied
+
+    def _can_run(self, programs: Path) -> bool:
+        # initdb needs the client library, which postgres itself does not.
+        return all(self.confinement.can_run(str(programs / name), "--version") for name in ("postgres", "initdb"))
 
     def version(self) -> tuple[int, str]:
         """Major number and the whole version of the programs: `(18, "18.4")`; refuses those older than 15."""

@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import SecretStr
+
 import hps_platform
 from hps_platform.errors import StackError
 from hps_platform.settings import Settings, variable
-from hps_platform.stack.record import Record
+from hps_platform.stack.record import ADDRESSES, Record
 
 Kind = Literal["postgres", "kafka", "http", "grpc", "daemon", "ssh", "process"]
 CODE_LOCATION = "hps_platform"
@@ -91,11 +93,13 @@ def base_environment(settings: Settings, record: Record) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in names}
     # Without byte-code each Dagster run starts 4 s later.
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    for name in settings.model_fields_set - set(record.settings) - {"admin_password", "data_dir"}:
+    for name in sorted(settings.model_fields_set - {"admin_password", "data_dir"}):
         value = getattr(settings, name)
-        if value is None or value == "":
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        known = record.settings.get(name)
+        if plain is None or plain in ("", known) or (name in ADDRESSES and known is not None):
             continue
-        kept[variable(name)] = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+        kept[variable(name)] = str(plain)
     return kept | {
         "HPS_DATA_DIR": str(settings.data_dir),
         "PYTHONUNBUFFERED": "1",

@@ -250,7 +250,9 @@ def render(record: Record, services: Sequence[Service], run: Path, logs: Path, s
 
 
 def _escaped(text: str) -> str:
-    """`%` begins an expansion in supervisord's configuration."""
+    """`%` begins an expansion in supervisord's configuration; what begins a comment there can't be written at all."""
+    if any(part in text for part in (" ;", " #", "\n")):
+        raise StackError(f"{text!r} can't be used: supervisord reads ' ;' and ' #' as the beginning of a comment")
     return text.replace("%", "%%")
 
 

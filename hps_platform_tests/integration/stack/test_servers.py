@@ -1,5 +1,8 @@
 """The embedded servers by themselves, without the rest of the stack."""
 
+import os
+import shutil
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -9,10 +12,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from hps_platform.errors import StackError
+from hps_platform.errors import DatabaseUnavailable, StackError
 from hps_platform.stack.kafka import Kafka
 from hps_platform.stack.ports import free_port
-from hps_platform.stack.postgres import Postgres
+from hps_platform.stack.postgres import Postgres, packaged_programs
+from hps_platform.stack.unprivileged import confine
 
 
 def test_each_test_gets_an_empty_database_of_its_own(postgres_dsn: str) -> None:
@@ -33,7 +37,7 @@ def test_creating_a_database_again_changes_nothing(postgres_server: Postgres) ->
 
 def test_a_wrong_password_is_refused(postgres_server: Postgres) -> None:
     wrong = Postgres(postgres_server.root, port=postgres_server.port, password="wrong")
-    with pytest.raises(StackError, match="password authentication failed"):
+    with pytest.raises(DatabaseUnavailable, match="password authentication failed"):
         wrong.create_databases("never")
 
 
@@ -101,3 +105,70 @@ def test_kafka_comes_back_on_other_ports_with_its_topics(tmp_path: Path) -> None
     assert "kept" in found
     assert not first.ready()
     assert not second.ready()
+
+
+def test_postgres_runs_under_the_account_where_namespaces_are_refused(tmp_path: Path) -> None:
+    """The kernel's refusal is played by `false`; without root there is nothing to fall back from."""
+    parent = Path(tempfile.mkdtemp(prefix="hps-test-"))
+    parent.chmod(0o755)
+    try:
+        how = confine(tmp_path / "data", namespace=("false",), parent=parent)
+        server = Postgres(tmp_path / "data", port=free_port(), password="p", confinement=how)
+        server.initialise()
+        server.start()
+        try:
+            server.create_databases("hps")
+            assert server.ready()
+        finally:
+            server.stop()
+        if os.geteuid() == 0:
+            assert server.data_dir.owner() == "postgres"
+            assert parent in server.data_dir.parents
+    finally:
+        shutil.rmtree(parent)
+
+
+def copy_of_the_wheel(target: Path) -> Path:
+    """Its programs, with the folder of libraries that lies beside the package."""
+    package = packaged_programs().parents[1]
+    shutil.copytree(package, target / package.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(libraries, target / libraries.name, symlinks=True)
+    return target / packaged_programs().relative_to(package.parent)
+
+
+def test_packaged_programs_that_cannot_be_reached_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As below somebody else's closed home directory: root may read it, root in a user namespace may not."""
+    home = tmp_path / "home"
+    programs = copy_of_the_wheel(home)
+    if os.geteuid() == 0:
+        os.chown(home, 12_345, 12_345)
+    home.chmod(0o700)
+    monkeypatch.setattr("hps_platform.stack.postgres.packaged_programs", lambda: programs)
+    server = Postgres(tmp_path / "data", port=free_port(), password="p")
+    assert (server.bin_dir == programs) == (os.geteuid() != 0)
+    server.initialise()
+    server.start()
+    server.stop()
+
+
+def test_a_start_that_was_cut_off_leaves_nothing_that_looks_like_data(tmp_path: Path) -> None:
+    server = Postgres(tmp_path, port=free_port(), password="p")
+    (tmp_path / "postgres.unfinished").mkdir()
+    (tmp_path / "postgres.unfinished" / "PG_VERSION").write_text("18\n")
+    server.initialise()
+    server.start()
+    server.stop()
+
+
+def test_programs_that_are_no_postgres_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"has no initdb: set HPS_POSTGRES_BIN_DIR"):
+        Postgres(tmp_path, port=1, password="p", bin_dir=tmp_path).initialise()
+
+
+def test_an_installed_postgres_can_be_chosen(tmp_path: Path) -> None:
+    """Stands for one: the same programs in another place."""
+    programs = copy_of_the_wheel(tmp_path / "pg")
+    server = Postgres(tmp_path / "data", port=free_port(), password="p", bin_dir=programs)
+    server.initialise()
+    assert server.command()[-3] == str(programs / "postgres")
