@@ -1,0 +1,110 @@
+"""Evaluate the shipped detector on data at hand: fit on one frame, score another causally, compare with labels.
+
+The code is the one that production runs; only where rows come from and where scores go differs.
+"""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hps_platform.analysis import accuracy, budget, detector, explain
+from hps_platform.analysis.features import Floats, epoch_seconds
+from hps_platform.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`scores`: one row a test row, same order: `timestamp, anomaly_score, is_anomaly, contributions`; rows without
+    enough context have null, false, null. `report`: plain numbers for JSON."""
+
+    scores: pl.DataFrame
+    report: dict[str, Any]
+
+
+def evaluate(
+    train: pl.DataFrame,
+    test: pl.DataFrame,
+    labels: pl.DataFrame | None = None,
+    *,
+    alarms_per_day: float = budget.DEFAULT,
+    seed: int = 0,
+) -> Evaluation:
+    """`train` and `test` have `timestamp` and numeric columns, `labels` has `timestamp` and `label` (0 or 1).
+
+    Training rows just before the test give its first rows their context. `InvalidInput` for frames that do not fit.
+    """
+    if test.is_empty():
+        raise InvalidInput("there are no rows to score")
+    began = time.perf_counter()
+    learnt = detector.fit(train, seed=seed)
+    fitted = time.perf_counter()
+    scores = learnt.score(test, train)
+    order = np.argsort(scores.times, kind="stable")
+    initial = budget.initial_level(learnt.held_times, learnt.held_scores.astype(np.float64), alarms_per_day)
+    past = (learnt.held_times, learnt.held_scores.astype(np.float64))
+    flagged, _ = budget.flag(scores.times[order], scores.score[order], alarms_per_day, past, initial)
+    flags = np.empty_like(flagged)
+    flags[order] = flagged
+    scored = time.perf_counter()
+    known = np.isfinite(scores.score)
+    frame = test.select("timestamp").with_columns(
+        anomaly_score=pl.Series(scores.anomaly_score).fill_nan(None),
+        is_anomaly=pl.Series(flags),
+        contributions=pl.when(pl.Series(known)).then(_contributions(scores)),
+    )
+    report: dict[str, Any] = {
+        "train_rows": len(train),
+        "test_rows": len(test),
+        "scored_rows": int(known.sum()),
+        "columns": list(learnt.columns),
+        "step_s": learnt.step_s,
+        "budget": alarms_per_day,
+        "anomalies": int(flags.sum()),
+        "episodes": len(budget.episodes(scores.times[order], flagged)),
+        "train_seconds": round(fitted - began, 3),
+        "score_seconds": round(scored - fitted, 3),
+        "rows_per_s": round(len(test) / max(scored - fitted, 1e-9)),
+    }
+    if labels is not None:
+        report |= _compared(test, labels, scores.score, flags, learnt)
+    return Evaluation(frame, report)
+
+
+def _contributions(scores: detector.Scores) -> pl.Series:
+    order = explain.top(scores.weights)
+    rows = np.arange(len(order))[:, None]
+    names = np.asarray(scores.columns, dtype=object)[order].ravel().tolist()
+    weights = scores.weights[rows, order].ravel()
+    flat = pl.DataFrame({"column": pl.Series(names, dtype=pl.String), "weight": weights})
+    grouped = flat.select(row=pl.Series(np.repeat(rows.ravel(), order.shape[1])), part=pl.struct("column", "weight"))
+    return grouped.group_by("row", maintain_order=True).agg("part")["part"]
+
+
+def _compared(
+    test: pl.DataFrame, labels: pl.DataFrame, scores: Floats, flags: accuracy.Bools, learnt: detector.Detector
+) -> dict[str, Any]:
+    if not {"timestamp", "label"} <= set(labels.columns):
+        raise InvalidInput("labels need the columns `timestamp` and `label`")
+    zone = pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
+    known = labels.select(zone, pl.col("label").cast(pl.Float64) > 0).unique("timestamp", keep="last")
+    joined = test.select(zone).join(known, on="timestamp", how="left", maintain_order="left")
+    if joined["label"].null_count():
+        raise InvalidInput(f"{joined['label'].null_count()} rows of the test have no label")
+    order = np.argsort(epoch_seconds(test), kind="stable")
+    label = joined["label"].to_numpy()[order].astype(bool)
+    first = test[learnt.columns[0]].cast(pl.Float64).fill_null(strategy="forward").fill_null(0.0).to_numpy()[order]
+    window = accuracy.period(first)
+    quality = accuracy.alarms(flags[order], label, step_s=learnt.step_s, gap=round(budget.MERGE_GAP_S / learnt.step_s))
+    numbers = {"vus_pr": accuracy.vus_pr(np.nan_to_num(scores[order]), label, window), **asdict(quality)}
+    rounded = {name: _rounded(value) for name, value in numbers.items()}
+    return {"labels": {"vus_window": window, **rounded}}
+
+
+def _rounded(value: float) -> float | int | None:
+    if isinstance(value, int):
+        return value
+    return round(value, 4) if math.isfinite(value) else None
