@@ -122,8 +122,8 @@ def chart(
     """One column over time, a line a series.
 
     `bands`: by series name a frame `timestamp, low, high` drawn behind its line. `marks`: anomalies, shaded,
-    with a ring on the line of their server. `streaming` writes plain lists, which `extendData` can append to;
-    otherwise typed arrays.
+    with a ring on the line of their server. `streaming` writes plain lists, which the browser can
+    append to, and the server's id into `meta`; otherwise typed arrays.
     """
     shown = scale_of(series, column.unit)
     figure = go.Figure(layout={"template": _TEMPLATES[theme]})
@@ -149,7 +149,7 @@ def chart(
 
 
 def points(one: Series, shown: Scale) -> tuple[list[float], list[float | None]]:
-    """x in epoch milliseconds and y in the axis' unit, as plain lists for `extendData`; gaps are `None`."""
+    """x in epoch milliseconds and y in the axis' unit, as plain lists; gaps are `None`."""
     frame = one.with_gaps()
     times = frame["timestamp"].dt.epoch("ms").cast(pl.Float64).to_list()
     return times, (frame["value"] / shown.divisor).to_list()
@@ -173,6 +173,7 @@ def _line(one: Series, column: Column, shown: Scale, line: dict[str, Any], *, st
         line=line,
         connectgaps=False,
         legendgroup=one.name,
+        meta=one.server_id,
         hovertemplate=f"%{{y:,.1f}} {shown.unit}" if shown.unit != "1/s" else "%{y:,.1f}/s",
     )
 

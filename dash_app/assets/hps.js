@@ -5,7 +5,7 @@ window.dash_clientside = window.dash_clientside || {};
   const outputs = () => window.dash_clientside.callback_context.outputs_list;
 
   // The live stream's last signs of life, on this page load.
-  const live = { beatAt: 0, startedAt: 0, asked: false };
+  const live = { beatAt: 0, startedAt: 0, asked: false, waiting: {} };
   window.hpsLive = live;
 
   // A choice with a number of its own, so that the same one again is a change too.
@@ -13,6 +13,38 @@ window.dash_clientside = window.dash_clientside || {};
     live.startedAt = Date.now();
     live.count = (live.count || 0) + 1;
     return wanted ? { ...wanted, n: live.count } : null;
+  };
+
+  // Appends what is newer than each line's last point, drops what left the window, and moves the window on. Points
+  // belong to one figure of the server's (`fill`): until it is drawn, they wait.
+  const append = function (metric, from, to) {
+    const chart = document.getElementById(JSON.stringify({ metric: metric, type: "live-chart" }));
+    const plot = chart && chart.querySelector(".js-plotly-plot");
+    const drawn = plot && plot.layout && plot.layout.meta && plot.layout.meta.fill;
+    if (!drawn) return;
+    const ready = live.waiting[metric].filter((part) => part.fill === drawn);
+    live.waiting[metric] = live.waiting[metric].filter((part) => part.fill > drawn);
+    for (const trace of plot.data) {
+      for (const part of ready) {
+        for (const [x, y] of part.lines[trace.meta] || []) {
+          if (trace.x.length && x <= trace.x[trace.x.length - 1]) continue;
+          trace.x.push(x);
+          trace.y.push(y);
+        }
+      }
+      const old = trace.x.findIndex((x) => x >= from);
+      const gone = old < 0 ? trace.x.length : old;
+      trace.x.splice(0, gone);
+      trace.y.splice(0, gone);
+    }
+    // Somebody who zoomed in keeps what they look at, until a double click lets the window follow again.
+    const axis = plot.layout.xaxis;
+    const followed = plot.hpsFollowed;
+    const zoomed = followed && followed.fill === drawn && !axis.autorange && axis.range[0] !== followed.from;
+    const xaxis = zoomed ? axis : { ...axis, range: [from, to], autorange: false };
+    if (!zoomed) plot.hpsFollowed = { fill: drawn, from: from };
+    const layout = { ...plot.layout, datarevision: to, xaxis: xaxis };
+    window.Plotly.react(plot, plot.data, layout);
   };
 
   window.dash_clientside.hps = {
@@ -86,20 +118,23 @@ window.dash_clientside = window.dash_clientside || {};
       return now - Math.max(live.beatAt, live.startedAt) > 30000 ? begin(choice) : skip();
     },
 
-    beat: function (beat) {
-      if (beat) {
-        live.beatAt = Date.now();
-        live.asked = Boolean(beat.asked);
+    push: function (push) {
+      if (!push) return skip();
+      live.beatAt = Date.now();
+      live.asked = push.asked;
+      for (const [metric, part] of Object.entries(push.charts)) {
+        (live.waiting[metric] = live.waiting[metric] || []).push(part);
+        append(metric, push.newest - push.window, push.newest);
       }
       return skip();
     },
 
     // Once a second: how old the newest sample is, in words and as a dot.
-    pulse: function (_n, beat, choice) {
+    pulse: function (_n, push, choice) {
       if (!choice) return ["off", "Choose servers and metrics"];
-      if (!beat) return ["late", "Waiting for the first sample…"];
+      if (!push) return ["late", "Waiting for the first sample…"];
       const silent = (Date.now() - live.beatAt) / 1000;
-      const time = new Date(beat.newest).toISOString().slice(11, 19);
+      const time = new Date(push.newest).toISOString().slice(11, 19);
       if (live.asked) return ["late", "No shared workers in this browser: renewed every 5 s. Last sample " + time + " UTC"];
       if (silent > 10) return ["lost", "No push for " + Math.round(silent) + " s, reconnecting. Last sample " + time + " UTC"];
       if (silent > 5) return ["late", "Last sample " + time + " UTC, " + Math.round(silent) + " s ago"];

@@ -27,7 +27,7 @@ def heading(title: str, lead: str = "", *, right: Any = None) -> Any:
 
 
 def panel(children: Any, *, title: str | None = None, right: Any = None, **props: Any) -> Any:
-    head = dmc.Group([dmc.Title(title, order=2, size="h5"), right], justify="space-between", mb="xs") if title else None
+    head = dmc.Group([dmc.Title(title, order=2, size="h5"), right], justify="space-between", mb=4) if title else None
     return dmc.Paper(
         [head, *(children if isinstance(children, list) else [children])], p="sm", withBorder=True, **props
     )
@@ -45,7 +45,7 @@ def table(head: Sequence[Any], rows: Sequence[Any], *, caption: str, min_width: 
             ],
             highlightOnHover=True,
             verticalSpacing=6,
-            horizontalSpacing="sm",
+            horizontalSpacing="xs",
             tabularNums=True,
             **props,
         ),

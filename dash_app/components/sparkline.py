@@ -8,7 +8,7 @@ from dash import html
 
 from dash_app.components.aria import aria
 
-_WIDTH, _HEIGHT, _PAD = 96, 26, 2
+_WIDTH, _HEIGHT, _PAD = 84, 26, 2
 _COLORS = {"blue": "#2f8fe0", "orange": "#d9730d"}
 
 

@@ -49,7 +49,7 @@ def quantity(value: float | None, unit: str) -> str:
     power, number = 0, value
     while abs(number) >= 1000 and power < len(_SI) - 1:
         number, power = number / 1000, power + 1
-    digits = 0 if power == 0 and number == int(number) else 1
+    digits = 0 if power == 0 and (number == int(number) or abs(number) >= 100) else 1
     unit = unit.removeprefix("1") if unit == "1/s" else f" {unit}" if unit else ""
     prefix = f" {_SI[power]}" if power else ""
     return f"{number:.{digits}f}{prefix}{unit}"

@@ -48,14 +48,17 @@ HEADLINES = (
     Headline("Memory used", "mem_used_pct", "%", "mem_spark"),
     Headline("Busiest disk", "disk_busy_pct", "%", "disk_spark"),
     Headline("Packets/s", "net_pkts_s", "", "net_spark"),
-    Headline("Fullest file system", "fs_used_pct", "%"),
+    Headline("Fullest FS", "fs_used_pct", "%"),
 )
 
 
 async def layout(data: Data, query: Query) -> Any:
     return html.Div(
         [
-            parts.heading("Overview", "All servers, the worst first. Sparklines show the last hour."),
+            parts.heading(
+                "Overview",
+                "All servers, the worst first. Lines show the last hour, anomalies are minutes of the last day.",
+            ),
             html.Div(id="overview-progress"),
             html.Div(notices.loading(8), id="overview-body", **aria(live="off")),
             dcc.Interval(id="overview-tick", interval=REFRESH_S * 1000),
@@ -101,7 +104,7 @@ def _build(data: Data, now: datetime) -> tuple[Any, Any]:
             parts.panel(
                 unusual or _anomalies(anomalies, now),
                 title="Unusual in the last 24 hours",
-                right=parts.link("All anomalies", "/anomalies"),
+                right=html.Small(parts.link("All anomalies", "/anomalies")),
             ),
             dmc.Text(f"As of {text.clock(now, seconds=True)}, refreshed every {REFRESH_S} s", size="xs", c="dimmed"),
         ],
@@ -195,12 +198,12 @@ def _tile(label: str, value: str, color: str | None) -> Any:
 
 def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged: Counter[int], now: datetime) -> Any:
     head = ["Server", "State", *[parts.number_head(one.title) for one in HEADLINES]]
-    head += [parts.number_head("Anomalies, 24 h"), parts.number_head("Last sample")]
+    head += [parts.number_head("Anomalies")]
     body = [
         _fleet_row(server, rows.get(server.id, {}), flagged[server.id], now)
         for server in _worst_first(servers, rows, flagged, now)
     ]
-    return parts.table(head, body, caption="Servers with state and headline values", min_width=1040)
+    return parts.table(head, body, caption="Servers with state and headline values", min_width=960)
 
 
 def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datetime) -> Any:
@@ -214,13 +217,20 @@ def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datet
                     html.Span(facts, className="hps-sub"),
                 ]
             ),
-            dmc.TableTd(states.badge(_shown_state(server, row, now), server.status_message)),
+            dmc.TableTd(
+                [
+                    states.badge(_shown_state(server, row, now), server.status_message),
+                    html.Span(
+                        f"last sample {text.ago(_last(server, row), now)}",
+                        className="hps-sub hps-orange" if stale and server.is_active else "hps-sub",
+                    ),
+                ]
+            ),
             *[_value_cell(row, one, stale=stale) for one in HEADLINES],
             dmc.TableTd(
                 parts.link(str(anomalies), f"/anomalies?server={server.id}") if anomalies else "0",
                 ta="right",
             ),
-            parts.number_cell(text.ago(_last(server, row), now), className="hps-orange" if stale else ""),
         ]
     )
 

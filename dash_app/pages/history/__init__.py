@@ -120,7 +120,7 @@ def _moment(id: str, label: str, value: datetime | None) -> Any:
         valueFormat="YYYY-MM-DD HH:mm",
         placeholder="yyyy-mm-dd hh:mm",
         clearable=True,
-        miw=170,
+        miw=148,
         popoverProps={"shadow": "md"},
     )
 

@@ -94,7 +94,7 @@ def lasting() -> list[Any]:
     return [
         dcc.Store(id="live-choice"),
         dcc.Store(id="live-connected"),
-        dcc.Store(id="live-beat"),
+        dcc.Store(id="live-push"),
         dcc.Interval(id="live-watch", interval=_WATCH_MS),
     ]
 
@@ -163,14 +163,14 @@ def _register_browser_side(app: Dash) -> None:
         State("live-choice", "data"),
         prevent_initial_call=True,
     )
-    in_browser(app, "beat", Output("live-beat", "modified_timestamp"), Input("live-beat", "data"))
+    in_browser(app, "push", Output("live-push", "modified_timestamp"), Input("live-push", "data"))
     in_browser(
         app,
         "pulse",
         Output("live-dot", "data-state"),
         Output("live-pulse", "children"),
         Input("live-second", "n_intervals"),
-        State("live-beat", "data"),
+        State("live-push", "data"),
         State("live-choice", "data"),
     )
     in_browser(

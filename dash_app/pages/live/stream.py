@@ -1,14 +1,19 @@
 """The live stream of one browser tab: from the hub over Dash's WebSocket into the charts.
 
 A tab has at most one stream; a new choice, a reconnect or leaving the page ends the one before. At its start each chart
-gets a whole figure of the last minutes, from the table and the hub's memory put together by timestamp; after that only
-samples newer than the line's last one are appended. So nothing is drawn twice, also when the server was restarted.
+gets a whole figure of the last minutes, from the tables and the hub's memory put together by timestamp. After that the
+points that are new go to the browser (`push` in `assets/hps.js`), each push with those of the last seconds once more:
+the browser appends what is newer than a line's last point. So nothing is drawn twice and nothing is missing, whatever
+is lost or repeated on the way. `dcc.Graph.extendData` is no way to do this: what arrives while a slow browser still
+draws is appended together with what came before it, twice.
 """
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +24,7 @@ from dash import Dash, Input, State, ctx, html, set_props
 
 from dash_app import figures
 from dash_app.components import choices, notices, states, text
-from dash_app.components.text import Scale
+from dash_app.components.text import Scale, scale
 from dash_app.data import Data
 from dash_app.figures import Theme
 from dash_app.series import Series, combine, rows_to_frame, sample_value
@@ -36,8 +41,13 @@ GATHER_S = 0.08
 """Samples that arrive within this time are pushed together: hosts print at the same moment."""
 CHECK_S = 30.0
 """How often a stream asks its tab whether it is still there: a closed tab shares its socket with others."""
+TAIL = 16
+"""Points of a line that each push carries once more."""
+OUTGROWN = 4096.0
 HUB_S = 300.0
 """How much the hub remembers; what is older comes from the tables."""
+_FILLS = itertools.count(int(time.time()))
+"""Numbers of figures, rising also over a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +64,22 @@ class Choice:
         return cls(tuple(wanted["servers"]), tuple(wanted["metrics"]), int(wanted["window_s"]), wanted["theme"])
 
 
+Point = tuple[int, float | None]
+"""Epoch milliseconds and the value in the axis' unit; None leaves a gap."""
+
+
 @dataclass(slots=True)
 class Chart:
-    """One chart of the stream; `last` is the newest timestamp (ms) on each server's line, `scale` the axis' unit."""
+    """One chart of the stream. `last`: the newest timestamp of each server's line; `tails`: its newest points;
+    `fill`: which of its figures these points belong to."""
 
     metric: str
     family: Family
     column: Column
     scale: Scale = field(default=Scale(1.0, ""))
     last: dict[int, int] = field(default_factory=dict)
-    filled_at: float = 0.0
+    tails: dict[int, deque[Point]] = field(default_factory=dict)
+    fill: int = 0
 
     @property
     def id(self) -> dict[str, str]:
@@ -72,6 +88,27 @@ class Chart:
     @property
     def step_ms(self) -> int:
         return int(self.family.interval_s * 1000)
+
+    def take(self, batch: "Batch") -> bool:
+        """Whether it brought a point; older samples than the line's last one do not."""
+        last = self.last.get(batch.server_id)
+        if batch.metric != self.family.name or last is None or batch.timestamp_ms <= last:
+            return False
+        value = sample_value(batch.rows, self.column, self.family)
+        if value is None:
+            return False
+        tail = self.tails.setdefault(batch.server_id, deque(maxlen=TAIL))
+        if last and batch.timestamp_ms - last > 2.5 * self.step_ms:
+            tail.append((last + self.step_ms, None))
+        tail.append((batch.timestamp_ms, value / self.scale.divisor))
+        self.last[batch.server_id] = batch.timestamp_ms
+        return True
+
+    @property
+    def outgrown(self) -> bool:
+        """Numbers have become too long for the unit of the axis."""
+        newest = [tail[-1][1] or 0.0 for tail in self.tails.values()]
+        return scale(self.column.unit, 2048.0).unit != self.column.unit and max(newest, default=0.0) >= OUTGROWN
 
 
 class Streams:
@@ -143,12 +180,10 @@ class _Stream:
         pump = asyncio.create_task(self._pump())
         try:
             await self._fill(self._charts)
-            if self._socket is None:
-                # No shared workers in this browser: one answer to one request; the browser asks again.
-                set_props("live-beat", {"data": {"newest": self._newest(), "asked": True}})
-                return
-            self._beat()
-            await self._push_until_stopped(pump)
+            self._send({})
+            # A browser without shared workers has no socket: one answer to one request, and it asks again.
+            if self._socket is not None:
+                await self._push_until_stopped(pump)
         finally:
             pump.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -223,13 +258,23 @@ class _Stream:
         for server, known in self._servers.items():
             part = together.filter(pl.col("server_id") == server).select("timestamp", "value").drop_nulls()
             newest = part["timestamp"].dt.epoch("ms").max()
-            chart.last[server] = int(newest) if isinstance(newest, int) else 0
+            chart.last[server] = newest if isinstance(newest, int) else 0
             if part.is_empty():
                 self._silent.add((chart.metric, server))
             lines.append(Series(known.hostname, server, part, chart.family.interval_s))
         chart.scale = figures.scale_of(lines, chart.column.unit)
-        chart.filled_at = time.monotonic()
-        figure = figures.chart(chart.column, lines, self._choice.theme, height=220, streaming=True)
+        chart.tails.clear()
+        chart.fill = next(_FILLS)
+        now = datetime.now(UTC)
+        figure = figures.chart(
+            chart.column,
+            lines,
+            self._choice.theme,
+            window=(now - timedelta(seconds=self._choice.window_s), now),
+            height=220,
+            streaming=True,
+        )
+        figure.update_layout(meta={"fill": chart.fill})
         set_props(chart.id, {"figure": figure})
 
     # New points ---------------------------------------------------------------------------------------------------
@@ -237,62 +282,39 @@ class _Stream:
     async def _push(self) -> None:
         batches, self._waiting = self._waiting, []
         self._arrived.clear()
-        stale = []
-        for chart in self._charts:
-            points = self._points(chart, batches)
-            if points:
-                self._append(chart, points)
-            if self._needs_filling(chart, points):
-                stale.append(chart)
-        if stale:
-            await self._fill(stale)
-        self._beat(max((batch.produced_ms for batch in batches), default=None))
-
-    def _points(self, chart: Chart, batches: "list[Batch]") -> dict[int, list[tuple[int, float | None]]]:
-        """New points by server, in the axis' unit; a hole in the samples becomes an empty point."""
-        points: dict[int, list[tuple[int, float | None]]] = {}
-        for batch in sorted(batches, key=lambda batch: batch.timestamp_ms):
-            last = chart.last.get(batch.server_id)
-            if batch.metric != chart.family.name or last is None or batch.timestamp_ms <= last:
-                continue
-            value = sample_value(batch.rows, chart.column, chart.family)
-            if value is None:
-                continue
-            line = points.setdefault(batch.server_id, [])
-            if last and batch.timestamp_ms - last > 2.5 * chart.step_ms:
-                line.append((last + chart.step_ms, None))
-            line.append((batch.timestamp_ms, value / chart.scale.divisor))
-            chart.last[batch.server_id] = batch.timestamp_ms
-        return points
-
-    def _append(self, chart: Chart, points: dict[int, list[tuple[int, float | None]]]) -> None:
-        order = list(self._servers)
-        keep = max(2, round(self._choice.window_s / chart.family.interval_s))
-        x = [[moment for moment, _ in line] for line in points.values()]
-        y = [[value for _, value in line] for line in points.values()]
-        set_props(chart.id, {"extendData": [{"x": x, "y": y}, [order.index(server) for server in points], keep]})
-        before = len(self._silent)
-        self._silent -= {(chart.metric, server) for server in points}
-        if len(self._silent) != before:
+        taken = [
+            (chart, batch.server_id)
+            for batch in sorted(batches, key=lambda batch: batch.timestamp_ms)
+            for chart in self._charts
+            if chart.take(batch)
+        ]
+        spoken = {(chart.metric, server) for chart, server in taken}
+        if self._silent & spoken:
+            self._silent -= spoken
             self._tell_silent()
+        if outgrown := [chart for chart in self._charts if chart.outgrown]:
+            await self._fill(outgrown)
+        self._send({chart.metric: chart for chart, _ in taken}, max((one.produced_ms for one in batches), default=None))
 
-    def _needs_filling(self, chart: Chart, points: dict[int, list[tuple[int, float | None]]]) -> bool:
-        """Numbers outgrew the axis' unit, or a line fell silent and its old points hold the axis back."""
-        values = [value for line in points.values() for _, value in line if value is not None]
-        if chart.scale.unit != chart.column.unit and values and max(values) >= 2048:
-            return True
-        newest = max(chart.last.values(), default=0)
-        lagging = any(last and newest - last > self._choice.window_s * 1000 / 4 for last in chart.last.values())
-        return lagging and time.monotonic() - chart.filled_at > self._choice.window_s / 10
+    def _send(self, charts: Mapping[str, Chart], produced_ms: int | None = None) -> None:
+        newest = max((max(chart.last.values(), default=0) for chart in self._charts), default=0)
+        if not newest:
+            return
+        parts = {
+            name: {"fill": chart.fill, "lines": {server: list(tail) for server, tail in chart.tails.items()}}
+            for name, chart in charts.items()
+        }
+        push = {
+            "newest": newest,
+            "produced": produced_ms,
+            "window": self._choice.window_s * 1000,
+            "asked": self._socket is None,
+            "at": time.time(),
+            "charts": parts,
+        }
+        set_props("live-push", {"data": push})
 
     # Words --------------------------------------------------------------------------------------------------------
-
-    def _newest(self) -> int:
-        return max((max(chart.last.values(), default=0) for chart in self._charts), default=0)
-
-    def _beat(self, produced_ms: int | None = None) -> None:
-        if newest := self._newest():
-            set_props("live-beat", {"data": {"newest": newest, "produced": produced_ms, "at": time.time()}})
 
     def _tell_silent(self) -> None:
         """Which lines have no point yet, with the likely reason."""
