@@ -124,6 +124,10 @@ class Supervisor:
                 return function(*arguments)
         except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
             raise StackError(f"supervisord of {self._record.data_dir} does not answer ({error})") from error
+        except xmlrpc.client.Fault as fault:
+            raise StackError(
+                f"supervisord refuses {method} {' '.join(map(str, arguments))}: {fault.faultString}"
+            ) from fault
 
     def pid(self) -> int | None:
         """The process id of the supervisord that runs this stack, None when there is none."""
@@ -204,17 +208,17 @@ class Supervisor:
         """Start a program; one that runs already is left alone."""
         try:
             self._call("supervisor.startProcess", name, False)
-        except xmlrpc.client.Fault as fault:
-            if "ALREADY_STARTED" not in fault.faultString:
-                raise StackError(f"{name} can't be started: {fault.faultString}") from fault
+        except StackError as error:
+            if "ALREADY_STARTED" not in str(error):
+                raise
 
     def stop(self, name: str) -> None:
         """Ask a program to end, without waiting for it."""
         try:
             self._call("supervisor.stopProcess", name, False)
-        except xmlrpc.client.Fault as fault:
-            if "NOT_RUNNING" not in fault.faultString:
-                raise StackError(f"{name} can't be stopped: {fault.faultString}") from fault
+        except StackError as error:
+            if "NOT_RUNNING" not in str(error):
+                raise
 
     def shutdown(self) -> None:
         """Ask supervisord to end itself and what still runs."""
