@@ -21,6 +21,7 @@ EVERY_MINUTE = timedelta(minutes=1)
 EVERY_TEN_MINUTES = timedelta(minutes=10)
 _SELDOM = frozenset({"ps", "df", "bdf"})
 _CHUNK = 1440
+BUSIEST = 60
 
 
 def usual_step(command: str) -> timedelta:
@@ -30,10 +31,16 @@ def usual_step(command: str) -> timedelta:
 
 
 def history(
-    machine: Machine, start: datetime, end: datetime, command: str, step: timedelta | None = None
+    machine: Machine,
+    start: datetime,
+    end: datetime,
+    command: str,
+    step: timedelta | None = None,
+    busiest: int | None = BUSIEST,
 ) -> Iterator[tuple[datetime, str, str]]:
     """(timestamp, command, text) from `start` to before `end`, on whole multiples of `step`, oldest first.
 
+    A process table has its `busiest` rows only, since a collector keeps few of them anyway; None prints all.
     Each text is about the time before its timestamp: the minute for rates, the moment for counters and tables.
     Raises InvalidInput for a command that this machine does not know.
     """
@@ -44,7 +51,7 @@ def history(
     every = int((step or usual_step(command)).total_seconds()) // 60
     first = -(-int(start.timestamp()) // (60 * every)) * every
     last = -(-int(end.timestamp()) // 60)
-    table = ProcessTable(machine)
+    table = ProcessTable(machine, busiest)
     for begin in range(first, last, _CHUNK // every * every):
         minutes = range(begin, min(begin + _CHUNK // every * every, last), every)
         texts = _texts(machine, table, wanted, minutes)

@@ -5,7 +5,6 @@ is `model`'s business, when it becomes visible `timetable`'s.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -99,7 +98,6 @@ def _shown(hosts: tuple[Host, ...], epoch: int, week: int) -> dict[str, Incident
     return shown
 
 
-@lru_cache(maxsize=64)
 def plan(hosts: tuple[Host, ...], epoch: int, week: int) -> dict[str, Incident]:
     """The incidents of a week, at most one per host, by hostname.
 
@@ -116,8 +114,23 @@ def plan(hosts: tuple[Host, ...], epoch: int, week: int) -> dict[str, Incident]:
     return planned
 
 
-def of_host(hosts: tuple[Host, ...], host: Host, epoch: int, first: int, last: int) -> list[Incident]:
-    """The host's incidents that touch the minutes from `first` to `last`."""
-    weeks = range((first - epoch) // WEEK - 1, (last - epoch) // WEEK + 1)
-    found = (plan(hosts, epoch, week).get(host.hostname) for week in weeks)
-    return [incident for incident in found if incident and incident.start <= last and incident.end > first]
+class Plans:
+    """The incidents of a fleet in all weeks, each week planned when it is first asked for."""
+
+    def __init__(self, hosts: tuple[Host, ...], epoch: int) -> None:
+        self._hosts = hosts
+        self._epoch = epoch
+        self._weeks: dict[int, dict[str, Incident]] = {}
+
+    def week(self, number: int) -> dict[str, Incident]:
+        """See `plan`."""
+        if number not in self._weeks:
+            self._weeks[number] = plan(self._hosts, self._epoch, number)
+        return self._weeks[number]
+
+    def of_host(self, hostname: str, first: int, last: int) -> list[Incident]:
+        """The host's incidents that touch the minutes from `first` to `last`."""
+        # None is longer than a week, so one that began earlier is in the week before at most.
+        weeks = range((first - self._epoch) // WEEK - 1, (last - self._epoch) // WEEK + 1)
+        found = (self.week(number).get(hostname) for number in weeks)
+        return [incident for incident in found if incident and incident.start <= last and incident.end > first]

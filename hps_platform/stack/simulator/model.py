@@ -13,7 +13,7 @@ import numpy as np
 
 from hps_platform.stack.simulator import incidents as planned
 from hps_platform.stack.simulator.fleet import HISTORY, Host
-from hps_platform.stack.simulator.incidents import Incident
+from hps_platform.stack.simulator.incidents import Incident, Plans
 from hps_platform.stack.simulator.noise import Floats, Keys, between, key_of, normal, uniform, waves
 
 DISK_FIELDS = ("rs", "ws", "krs", "kws", "svc", "busy")
@@ -96,13 +96,12 @@ def _backup(host: Host, minutes: Floats) -> Floats:
 class Machine:
     """One host of a fleet at any time; `epoch` is the minute since 1970 at which live time begins."""
 
-    def __init__(self, host: Host, hosts: tuple[Host, ...], epoch: int, *, incidents: bool = True) -> None:
-        """With `incidents=False` it is the same machine on which nothing goes wrong."""
+    def __init__(self, host: Host, epoch: int, plans: Plans | None) -> None:
+        """Without plans it is the same machine on which nothing goes wrong."""
         self.host = host
         self.epoch = epoch
         self.origin = epoch - int(HISTORY.total_seconds()) // 60
-        self._hosts = hosts
-        self._incidents = incidents
+        self._plans = plans
         self._load_keys = self._keys(*_LOADS)
         self._memory_keys = self._keys("comp", "cache", "swap")
         self._net_keys = self._keys("n0", "n1", "n2", "n3")
@@ -115,9 +114,7 @@ class Machine:
 
     def incidents(self, first: int, last: int) -> list[Incident]:
         """What goes wrong on this machine in these minutes."""
-        if not self._incidents:
-            return []
-        return planned.of_host(self._hosts, self.host, self.epoch, first, last)
+        return self._plans.of_host(self.host.hostname, first, last) if self._plans else []
 
     def _span(self, first: int, count: int) -> Span:
         middles: Floats = np.arange(first, first + count, dtype=np.float64) + 0.5

@@ -133,9 +133,12 @@ def processes(host: Host) -> tuple[Process, ...]:
 class ProcessTable:
     """The processes of one machine at any time."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, busiest: int | None = None) -> None:
+        """Only the `busiest` processes when a number is given, by their usual processor time and memory."""
         self.machine = machine
-        self.places = processes(machine.host)
+        places = processes(machine.host)
+        order = sorted(range(len(places)), key=lambda place: -max(places[place].cpu, places[place].memory))
+        self.places = tuple(places[place] for place in sorted(order[:busiest]))
         self._keys = np.array([place.key for place in self.places], dtype=np.uint64)
         self._cpu = np.array([place.cpu for place in self.places])
         self._memory = np.array([place.memory for place in self.places])
@@ -180,7 +183,7 @@ class ProcessTable:
 def _session(place: Process, second: int) -> tuple[int, int]:
     """Process id and age of the session that runs now in this place."""
     generation, age = divmod(second - place.key % place.session_s, place.session_s)
-    return place.pid + 100_000 + key_of(place.key, generation) % 9000 * 3, age
+    return place.pid + 100_000 + (place.key + generation * 2654435761) % 9000 * 3, age
 
 
 def _level(incident: Incident, second: int) -> float:

@@ -135,11 +135,7 @@ def truth_of(world: World, incident: Incident) -> Truth | None:
 
 def timetable(world: World, weeks: Iterable[int] = HISTORY_WEEKS) -> list[Truth]:
     """The incidents of these weeks (0 begins when live time does) that show, by start."""
-    found = [
-        truth_of(world, incident)
-        for week in weeks
-        for incident in planned.plan(world.hosts, world.epoch_minute, week).values()
-    ]
+    found = [truth_of(world, incident) for week in weeks for incident in world.plans.week(week).values()]
     return sorted((truth for truth in found if truth), key=lambda truth: (truth.start, truth.host))
 
 

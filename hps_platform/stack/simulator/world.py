@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from hps_platform.errors import NotFound
 from hps_platform.stack.simulator.fleet import Host, fleet
+from hps_platform.stack.simulator.incidents import Plans
 from hps_platform.stack.simulator.model import Machine
 
 
@@ -28,6 +29,7 @@ class World:
         self.seed = seed
         self.epoch_minute = minute_of(epoch)
         self.hosts = fleet(seed, hosts)
+        self.plans = Plans(self.hosts, self.epoch_minute)
         self._machines: dict[str, Machine] = {}
 
     @property
@@ -45,9 +47,10 @@ class World:
     def machine(self, hostname: str) -> Machine:
         """The machine of that name, one and the same each time. Raises NotFound."""
         if hostname not in self._machines:
-            self._machines[hostname] = Machine(self.host(hostname), self.hosts, self.epoch_minute)
+            self.plans = Plans(self.hosts, self.epoch_minute)
+        self._machines[hostname] = Machine(self.host(hostname), self.epoch_minute, self.plans)
         return self._machines[hostname]
 
     def undisturbed(self, hostname: str) -> Machine:
         """The same machine in a world in which nothing goes wrong."""
-        return Machine(self.host(hostname), self.hosts, self.epoch_minute, incidents=False)
+        return Machine(self.host(hostname), self.epoch_minute, None)

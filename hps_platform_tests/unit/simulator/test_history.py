@@ -108,7 +108,7 @@ def test_a_command_without_history_is_refused(world: World) -> None:
 def test_an_incident_is_in_the_process_table(world: World) -> None:
     from hps_platform.stack.simulator import incidents
 
-    plan = incidents.plan(world.hosts, world.epoch_minute, 0).values()
+    plan = world.plans.week(0).values()
     found = next(incident for incident in plan if incident.kind != incidents.NETWORK_ERRORS)
     machine = world.machine(found.host)
     command = COMMANDS[machine.host.os]["process"]

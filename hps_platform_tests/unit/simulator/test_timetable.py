@@ -22,7 +22,7 @@ def truths(world: World) -> list[timetable.Truth]:
 
 def test_at_most_one_incident_per_host_and_week(world: World) -> None:
     for week in range(-2, 20):
-        plan = incidents.plan(world.hosts, world.epoch_minute, week)
+        plan = world.plans.week(week)
         begin = world.epoch_minute + week * WEEK
         assert plan
         for incident in plan.values():
@@ -32,9 +32,9 @@ def test_at_most_one_incident_per_host_and_week(world: World) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
 def test_a_demo_shows_one_soon_and_has_one_just_behind(seed: int) -> None:
     world = World(seed, EPOCH)
-    last = incidents.plan(world.hosts, world.epoch_minute, -1).values()
+    last = world.plans.week(-1).values()
     assert any(world.epoch_minute - 1440 < incident.end <= world.epoch_minute for incident in last)
-    coming = incidents.plan(world.hosts, world.epoch_minute, 0).values()
+    coming = world.plans.week(0).values()
     assert any(incident.start - world.epoch_minute < 20 for incident in coming)
     assert sum(incident.start - world.epoch_minute < 360 for incident in coming) >= 3
 
@@ -42,12 +42,12 @@ def test_a_demo_shows_one_soon_and_has_one_just_behind(seed: int) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_incident_shows_in_its_metric(seed: int) -> None:
     world = World(seed, EPOCH)
-    planned = [i for week in (-2, -1, 0) for i in incidents.plan(world.hosts, world.epoch_minute, week).values()]
+    planned = [i for week in (-2, -1, 0) for i in world.plans.week(week).values()]
     assert len(timetable.timetable(world, (-2, -1, 0))) == len(planned)
 
 
 def test_all_kinds_happen(truths: list[timetable.Truth], world: World) -> None:
-    kinds = {i.kind for week in range(-2, 10) for i in incidents.plan(world.hosts, world.epoch_minute, week).values()}
+    kinds = {i.kind for week in range(-2, 10) for i in world.plans.week(week).values()}
     assert kinds == set(incidents.KINDS)
     assert {truth.host for truth in truths} <= {host.hostname for host in world.hosts}
 
@@ -96,7 +96,7 @@ def test_a_file_system_that_fills_is_cleaned_up_again(world: World) -> None:
     found = next(
         incident
         for week in range(-2, 30)
-        for incident in incidents.plan(world.hosts, world.epoch_minute, week).values()
+        for incident in world.plans.week(week).values()
         if incident.kind == incidents.FILESYSTEM_FILLING
     )
     machine = world.machine(found.host)
