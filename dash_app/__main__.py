@@ -10,6 +10,7 @@ from dash_app.app import create_app
 from hps_platform import settings
 from hps_platform.errors import HpsError
 from hps_platform.settings import Settings
+from hps_platform.stack import ports
 
 
 def main() -> int:
@@ -18,6 +19,8 @@ def main() -> int:
         logging.basicConfig(
             level=chosen.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
         )
+        if ":" not in chosen.bind_address:
+            ports.require_free(chosen.app_port, "the web app", "HPS_APP_PORT", chosen.bind_address)
         app = create_app(chosen)
     except HpsError as error:
         sys.stderr.write(f"app: {error}\n")

@@ -95,6 +95,7 @@ class Hub:
         self._thread: threading.Thread | None = None
         self._read_at: float | None = None
         self.connected = False
+        """Whether a tail is open; one that is rides out a broker's absence by itself."""
         self.rejected = 0
         self.delivered = 0
 

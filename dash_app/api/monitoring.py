@@ -1,8 +1,9 @@
 """How the platform itself is: liveness, readiness of what it stands on, and its own metrics for Prometheus."""
 
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Literal
 
 import httpx
@@ -44,14 +45,21 @@ class Readiness:
             "mlflow": lambda: _fetch(f"{data.settings.tracking_uri}/health"),
             "dagster": lambda: _fetch(f"{data.settings.dagster_address}/server_info"),
         }
-        self._pool = ThreadPoolExecutor(max_workers=len(self._checks), thread_name_prefix="readiness")
+        # Twice as many threads as checks: one that hangs past its time must not make the next answer late.
+        self._pool = ThreadPoolExecutor(max_workers=2 * len(self._checks), thread_name_prefix="readiness")
+        self._asking = threading.Lock()
         self._asked: tuple[float, dict[str, State]] | None = None
 
     def states(self) -> dict[str, State]:
-        if self._asked is None or time.monotonic() - self._asked[0] > CACHED_S:
-            states = dict(zip(self._checks, self._pool.map(_state, self._checks.values()), strict=True))
-            self._asked = time.monotonic(), states
-        return self._asked[1]
+        with self._asking:
+            if self._asked is None or time.monotonic() - self._asked[0] > CACHED_S:
+                checks = {name: self._pool.submit(_state, check) for name, check in self._checks.items()}
+                wait(checks.values(), timeout=CHECK_TIMEOUT_S + 1)
+                states: dict[str, State] = {
+                    name: check.result() if check.done() else "unavailable" for name, check in checks.items()
+                }
+                self._asked = time.monotonic(), states
+            return self._asked[1]
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from dash_app import session
 from dash_app.guard import MAX_BODY, OPEN
 from hps_platform_tests.integration.api.conftest import PASSWORD, Web
+from hps_platform_tests.unit.api.routes import concrete, flat, methods_and_paths
 
 # Every route of ours and whether it needs credentials. A change of this list is a change of what strangers can reach.
 ROUTES = """
@@ -58,47 +58,11 @@ SOCKET  /ws/metrics/                                       guarded
 """
 
 
-def flat(routes: list[BaseRoute]) -> Iterator[BaseRoute]:
-    """Routes, also those inside of included routers."""
-    for route in routes:
-        included = getattr(route, "original_router", None)
-        if included is not None:
-            yield from flat(included.routes)
-        else:
-            yield route
-
-
-def methods_and_paths(web: Web) -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
-    for route in flat(web.app.router.routes):
-        if isinstance(route, WebSocketRoute):
-            found.add(("SOCKET", route.path))
-        elif isinstance(route, Route):
-            found |= {(method, route.path) for method in route.methods or () if method != "HEAD"}
-        elif isinstance(route, Mount):
-            found.add(("GET", f"{route.path}/x"))
-    return found
-
-
-def concrete(path: str) -> str:
-    for name, value in (
-        ("{server_id}", "1"),
-        ("{threshold_id}", "1"),
-        ("{name}", "start.js"),
-        ("{rest:path}", "nothing"),
-        ("{path:path}", "some/page"),
-        ("{package_name}", "dash"),
-        ("{fingerprinted_path:path}", "x.js"),
-    ):
-        path = path.replace(name, value)
-    return path if path.startswith("/") else f"/{path}"
-
-
 def test_the_list_of_routes_is_complete(web: Web) -> None:
     listed = {(line.split()[0], line.split()[1]) for line in ROUTES.split("\n") if line}
     ours = {
         (method, path)
-        for method, path in methods_and_paths(web)
+        for method, path in methods_and_paths(web.app)
         if not path.startswith(("/_dash", "/_favicon", "/_reload", "/assets")) and "{path:path}" not in path
     }
     ours -= {(method, path) for method, path in ours if path in ("/", "/api/{rest:path}")}
@@ -109,7 +73,7 @@ def test_the_list_of_routes_is_complete(web: Web) -> None:
 
 def test_every_route_refuses_strangers(web: Web) -> None:
     with web.client() as stranger:
-        for method, path in sorted(methods_and_paths(web)):
+        for method, path in sorted(methods_and_paths(web.app)):
             if (method, path) in OPEN or method == "SOCKET":
                 continue
             answer = stranger.request(method, concrete(path))
