@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hps_platform import stack, stream
+from hps_platform import landing, stack, stream
 from hps_platform.errors import Conflict, StackError
 from hps_platform.settings import Settings
 from hps_platform.stack import ports, progress, seeding, sshd
@@ -236,7 +236,7 @@ def _seed(settings: Settings, state: State, tell: Echo) -> None:
 
 def _await_landing(settings: Settings, database: Database, tell: Echo, timeout_s: float = 900.0) -> None:
     """Returns when everything that was in Kafka at the time of the call is in PostgreSQL."""
-    ends = {place: high for place, (_, high) in stream.watermarks(settings.bootstrap, stream.topics()).items()}
+    ends = {place: high for place, (_, high) in stream.watermarks(settings.bootstrap, landing.TOPICS).items()}
     gives_up_at = time.monotonic() + timeout_s
     first_behind: int | None = None
     while time.monotonic() < gives_up_at:
