@@ -81,8 +81,8 @@ def initial_level(held_times: Floats, held_scores: Floats, budget: float) -> flo
 
 
 def _allowed(episodes: float) -> int:
-    """A budget in whole episodes, halves up."""
-    return int(episodes + 0.5 + 1e-9)
+    """A budget in whole episodes: what is left over is not spent."""
+    return int(episodes + 1e-9)
 
 
 def day_of(times: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -20,6 +20,7 @@ Whole = NDArray[np.int64]
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
 LONG_GAP_S = 2 * DAY_S
+_ENOUGH_MOVES = 20
 CONTEXTS = ("value", "change", "hour", "spread", "yesterday")
 """The five views of a metric, in the order of the feature matrix's blocks."""
 
@@ -151,14 +152,21 @@ class Scale:
 def fit_scale(values: Floats, floor: float = 1e-3) -> Scale:
     """Median, and the interquartile range or a tenth of the standard deviation, whichever is wider.
 
-    A column that never moved is as wide as a hundredth of its level and never narrower than `floor`: it stays
-    silent while it stays put, and speaks up when it moves.
+    A column that hardly moves is also as wide as its smaller movements (a quarter of them are smaller), so that a lost
+    packet now and then is no sensation. One that never moved is as wide as a hundredth of its level and never narrower
+    than `floor`: it stays silent while it stays put, and speaks up when it moves.
     """
     seen = np.where(np.isnan(values).all(axis=0), 0.0, values)
     low, centre, high = np.nanquantile(seen, (0.25, 0.5, 0.75), axis=0)
     width = np.maximum(high - low, 0.1 * np.nanstd(seen, axis=0))
+    least = 1e-9 * np.maximum(1.0, np.abs(centre))
+    for column in np.flatnonzero(high - low <= least):
+        moves = np.abs(seen[:, column] - centre[column])
+        moves = moves[moves > least[column]]
+        if moves.size >= _ENOUGH_MOVES:
+            width[column] = max(width[column], float(np.quantile(moves, 0.25)))
     still = np.maximum(np.abs(centre) * 0.01, floor)
-    return Scale(centre, np.where(width > 1e-9 * np.maximum(1.0, np.abs(centre)), width, still))
+    return Scale(centre, np.where(width > least, width, still))
 
 
 def _frame(values: Floats) -> pl.DataFrame:
