@@ -166,7 +166,7 @@ DIALECT = Dialect(
     version=1,
     plan=PLAN,
     readers={
-        "vmstat": vmstat.reader(_VMSTAT, unlike=frozenset("svPi")),
+        "vmstat": vmstat.reader(_VMSTAT),
         "iostat": aixdisks.reader(),
         "netstat": interfaces.reader(),
         "ps": processes.reader(),

@@ -145,9 +145,18 @@ def _stanzas(text: str) -> tuple[list[list[Row]], bool]:
     return reports, recognised
 
 
+_ALL_DISKS = iostat.layouts(_header, "bps", by_key=True)
+# -V leaves idle disks out: there a key that comes again tells nothing of where a report ends.
+_BUSY_DISKS = iostat.layouts(_header, "bps")
+
+
+def _layouts(program: Program) -> sampling.Layouts:
+    return _BUSY_DISKS if program.has("V") else _ALL_DISKS
+
+
 def reader() -> Reader:
     """Reads iostat of AIX."""
-    tables = iostat.reader(_header, "bps", headerless=True)
+    tables = iostat.reader(_layouts)
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if "xfer:" not in text:

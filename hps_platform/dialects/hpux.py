@@ -53,6 +53,9 @@ def _disks(line: str) -> sampling.Table | None:
     return iostat.DiskTable(iostat.parts_of(names, _DISKS), len(names), 0)
 
 
+_DISK_LAYOUTS = iostat.layouts(_disks, "msps")
+
+
 # netstat -in
 #
 # Name      Mtu  Network         Address         Ipkts   Ierrs Opkts   Oerrs Coll
@@ -99,8 +102,8 @@ DIALECT = Dialect(
     version=1,
     plan=PLAN,
     readers={
-        "vmstat": vmstat.reader(_VMSTAT, unlike=frozenset("szfd")),
-        "iostat": iostat.reader(_disks, "msps"),
+        "vmstat": vmstat.reader(_VMSTAT),
+        "iostat": iostat.reader(lambda _: _DISK_LAYOUTS),
         "netstat": interfaces.reader(),
         "ps": processes.reader(),
         "df": mounts.reader(),

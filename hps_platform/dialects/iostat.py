@@ -151,27 +151,25 @@ def parts_of(names: Sequence[str], words: Mapping[str, tuple[str, float]]) -> li
     return parts
 
 
-def reader(
-    header: Callable[[str], sampling.Table | None],
-    sign: str,
-    *,
-    headerless: bool = False,
-    no_boot_report: str = "",
-) -> Reader:
-    """Reads iostat under headers that `header` understands; `sign` is something that every one of them contains."""
+def layouts(header: sampling.Header, sign: str, *, by_key: bool = False) -> sampling.Layouts:
+    """Reports under headers that `header` understands; `sign` is something that every one of them contains."""
     cached = lru_cache(maxsize=512)(header)
 
     def quick(line: str) -> sampling.Table | None:
         return cached(line) if sign in line else None
 
-    layouts = sampling.Layouts(quick, finish, key="disk", headerless=headerless)
+    return sampling.Layouts(quick, finish, key="disk", by_key=by_key)
+
+
+def reader(layouts_of: Callable[[Program], sampling.Layouts], *, no_boot_report: str = "") -> Reader:
+    """Reads iostat by the layouts that a command line prints; the flag `no_boot_report` leaves the first report out."""
 
     def first_since_boot(program: Program) -> bool:
         return not (no_boot_report and program.has(no_boot_report))
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         return sampling.read(
-            layouts,
+            layouts_of(programs[0]),
             text,
             streamed=streamed,
             interval=programs[0].interval is not None,
@@ -179,6 +177,6 @@ def reader(
         )
 
     def split(program: Program) -> sampling.TableSplitter:
-        return sampling.split(program, layouts, since_boot_first=first_since_boot(program))
+        return sampling.split(program, layouts_of(program), since_boot_first=first_since_boot(program))
 
     return Reader("iostat", read, split)

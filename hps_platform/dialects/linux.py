@@ -215,7 +215,7 @@ DIALECT = Dialect(
     version=1,
     plan=PLAN,
     readers={
-        "vmstat": vmstat.reader(_VMSTAT, unlike=frozenset("sdDfmp"), no_boot_report="y", factors=_vmstat_factors),
+        "vmstat": vmstat.reader(_VMSTAT, no_boot_report="y", factors=_vmstat_factors),
         "iostat": sysstat.reader(),
         "/proc/net/dev": Reader("netstat", _proc_net_dev),
         "netstat": Reader("netstat", _netstat),

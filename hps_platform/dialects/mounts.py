@@ -61,7 +61,8 @@ def _block(word: str) -> float | None:
     if word in ("GB-blocks", "MB-blocks"):  # AIX's two words, joined
         return _UNITS[word[0]] / 1024
     found = _BLOCKS.fullmatch(word)
-    if found is None:
+    # Bytes without a unit are 512 or more; anything else is what was left of a word that was cut.
+    if found is None or found[1][0] == "0" or not (found[2] or found[3] or int(found[1]) % 512 == 0):
         return None
     units = _DECIMAL_UNITS if found[3] else _UNITS
     return int(found[1]) * units[found[2].upper()] / 1024

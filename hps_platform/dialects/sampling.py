@@ -35,14 +35,22 @@ Finish = Callable[[Row], Row]
 class Layouts:
     """How one program's reports look.
 
-    `key`: the column that tells rows of a report apart; `None` where each row is a report. `headerless`: later reports
-    may come without a header; one starts where the first row's key comes again.
+    `key`: the column that tells rows of a report apart; `None` where each row is a report. A report ends where a header
+    comes again, or, `by_key`, where a key does: then later reports may lack the header, and one may have it repeatedly.
     """
 
     header: Header
     finish: Finish
     key: str | None = None
-    headerless: bool = False
+    by_key: bool = False
+
+
+_OTHER_TABLES = ("avg-cpu:", "tty:", "Adapter:", "Vadapter:", "System:")
+
+
+def _of_another_table(line: str) -> bool:
+    """Whether the line is the header of a table that stands between those of disks."""
+    return line.lstrip().startswith(_OTHER_TABLES)
 
 
 class _Reports:
@@ -57,13 +65,16 @@ class _Reports:
         self._seen: set[tuple[str, str]] = set()
         self._first = ""
         self._header = ""
+        self._again = False
 
     def header(self, line: str) -> None:
         if self._layouts.key is None:
             return
         line = line.strip()
-        if self._open is None or line in self._headers:
+        again = line in self._headers
+        if self._open is None or (again and not self._layouts.by_key):
             self._start()
+        self._again = again
         self._header = line
         self._headers.add(line)
 
@@ -90,7 +101,9 @@ class _Reports:
             return
         key = cells[key_column]
         report = self._open
-        if report is None or (self._layouts.headerless and key == self._first):
+        repeated = report is not None and (key == self._first or (self._again and key in report))
+        self._again = False
+        if report is None or (self._layouts.by_key and repeated):
             headers = self._headers
             report = self._start()
             self._headers = headers
@@ -144,6 +157,8 @@ def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_b
             table = found
             recognised = True
             reports.header(line)
+        elif table is not None and layouts.key is not None and _of_another_table(line):
+            table = None
     first, marked = _since_boot(
         len(reports.reports), streamed=streamed, interval=interval, since_boot_first=since_boot_first
     )
@@ -174,10 +189,13 @@ class TableSplitter:
         self._tail = ""
         self._before: list[str] = []
         self._table: Table | None = None
+        self._elsewhere = False  # in a table that is none of ours
         self._header = ""
         self._headers: set[str] = set()  # of the report under way
+        self._again = False
         self._rows: list[str] = []
         self._first_key = ""
+        self._keys: set[str] = set()
         self._boot = since_boot_first
 
     def feed(self, text: str) -> list[str]:
@@ -189,7 +207,7 @@ class TableSplitter:
         out: list[str] = []
         by_row = self._layouts.key is None
         for line in clean(complete).split("\n"):
-            if self._table is not None and self._table.counts(line):
+            if self._table is not None and not self._elsewhere and self._table.counts(line):
                 if by_row:
                     self._row(line, out)
                 else:
@@ -205,36 +223,49 @@ class TableSplitter:
             out.append(f"{self._header}\n{line}\n")
 
     def _keyed_row(self, line: str, out: list[str]) -> None:
-        if self._layouts.headerless:
+        if self._layouts.by_key:
             key = line.split(None, 1)[0]
-            if key == self._first_key:
+            if key == self._first_key or (self._again and key in self._keys):
                 self._close(out)
+                self._first_key = ""
+                self._keys.clear()
+            self._again = False
             self._first_key = self._first_key or key
+            self._keys.add(key)
         if not self._rows:
             self._rows.append(self._header)
         self._rows.append(line)
 
     def _other(self, line: str, out: list[str]) -> None:
-        stripped = line.strip()
-        table = self._table if self._table is not None and line == self._header else self._layouts.header(line)
+        known = self._table is not None and line == self._header
+        table = self._table if known else self._layouts.header(line)
         if table is None:
             self._stray(line, out)
             return
         self._before.clear()
         if self._layouts.key is not None:
-            if stripped in self._headers:
-                self._close(out)
-                self._headers.clear()
-            elif self._rows:
-                self._rows.append(line)  # one report may have several tables
-            self._headers.add(stripped)
-        self._first_key = ""
+            self._headed(line.strip(), line, out)
+        self._elsewhere = False
         self._table = table
         self._header = line
 
+    def _headed(self, header: str, line: str, out: list[str]) -> None:
+        """A header of ours in the middle of reports with keys."""
+        self._again = header in self._headers
+        if self._again and not self._layouts.by_key:
+            self._close(out)
+            self._headers.clear()
+        elif self._rows and line != self._header:
+            self._rows.append(line)  # one report may have several tables
+        self._headers.add(header)
+
     def _stray(self, line: str, out: list[str]) -> None:
-        if self._table is None:
-            if len(self._before) < _LINES_KEPT:
+        if self._layouts.key is not None and _of_another_table(line):
+            self._elsewhere = True
+        elif self._table is None:
+            # The numbers below such a header say nothing of the disks' layout; a line without any is another header.
+            self._elsewhere = self._elsewhere and any(char.isdigit() for char in line)
+            if not self._elsewhere and len(self._before) < _LINES_KEPT:
                 self._before.append(line)
         elif self._layouts.key is None and looks_tabular(line):
             # A complete line of numbers that its header does not explain: for `parse` to say so.
@@ -251,7 +282,7 @@ class TableSplitter:
     def flush(self) -> list[str]:
         out: list[str] = []
         if self._rows and self._boot:
-            self._rows = []  # still the report since boot, which ends at the next header
+            self._rows = []  # still the report since boot, which ends at the next header or key
         elif self._rows:
             self._close(out)
         elif self._table is None and self._before:

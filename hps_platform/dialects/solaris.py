@@ -60,6 +60,9 @@ def _disks(line: str) -> sampling.Table | None:
     return iostat.DiskTable(iostat.parts_of(names, _DISKS), len(names), 0 if names[0] == "device" else -1)
 
 
+_DISK_LAYOUTS = iostat.layouts(_disks, "device")
+
+
 # netstat -in: an IPv4 table with Queue, then an IPv6 one without it that repeats the counters
 #
 # Name  Mtu  Net/Dest      Address        Ipkts  Ierrs Opkts  Oerrs Collis Queue
@@ -114,8 +117,8 @@ DIALECT = Dialect(
     version=1,
     plan=PLAN,
     readers={
-        "vmstat": vmstat.reader(_VMSTAT, unlike=frozenset("sipS")),
-        "iostat": iostat.reader(_disks, "device"),
+        "vmstat": vmstat.reader(_VMSTAT),
+        "iostat": iostat.reader(lambda _: _DISK_LAYOUTS),
         "netstat": interfaces.reader(),
         "ps": processes.reader(),
         "df": mounts.reader(),

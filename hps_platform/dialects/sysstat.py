@@ -120,9 +120,12 @@ def _json(text: str) -> tuple[list[list[Row]], bool]:
     return reports, '"disk_device"' in text
 
 
+_TABLES = iostat.layouts(_header, "s")
+
+
 def reader() -> Reader:
     """Reads iostat of sysstat."""
-    tables = iostat.reader(_header, "s", no_boot_report="y")
+    tables = iostat.reader(lambda _: _TABLES, no_boot_report="y")
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if '"sysstat"' not in text:

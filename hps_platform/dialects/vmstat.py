@@ -154,11 +154,10 @@ def _finish(row: Row) -> Row:
 def reader(
     words: Words,
     *,
-    unlike: frozenset[str] = frozenset(),
     no_boot_report: str = "",
     factors: Callable[[Program], Mapping[str, float]] = lambda _: {},
 ) -> Reader:
-    """Reads vmstat. Flags in `unlike` print other tables; the flag `no_boot_report` leaves the first report out."""
+    """Reads vmstat; the flag `no_boot_report` leaves the first report out."""
 
     @lru_cache(maxsize=256)
     def layouts(program: Program) -> sampling.Layouts:
@@ -169,8 +168,6 @@ def reader(
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         program = programs[0]
-        if any(program.has(flag) for flag in unlike):
-            return Reading()
         return sampling.read(
             layouts(program),
             text,
