@@ -87,7 +87,7 @@ def _reading(bootstrap: str, **more: Any) -> Consumer:
             # The default of a second stalls a bulk read each time the local queue has filled up.
             fetch_queue_backoff_ms=5,
             queued_min_messages=100_000,
-            queued_max_messages_kbytes=65_536,
+            queued_max_messages_kbytes=32_768,
             **more,
         )
     )

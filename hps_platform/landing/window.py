@@ -102,10 +102,12 @@ class _Run:
             self.ends_at = time.monotonic() + self.window_s
             self.report.fence = self.fence
             logger.info("landing %s: run %s holds fence %d", self.group, self.run_id, self.fence)
-            with _Heartbeat(self.dsn, self.group, self.run_id, self.fence) as heartbeat:
-                outcome = self._retrying(lambda: self._drain(heartbeat), self._is_over)
-            if outcome is not Outcome.HANDED_OVER:
-                self._release()
+            try:
+                with _Heartbeat(self.dsn, self.group, self.run_id, self.fence) as heartbeat:
+                    outcome = self._retrying(lambda: self._drain(heartbeat), self._is_over)
+            finally:  # also when it is interrupted: nobody should have to wait until the lease is stale
+                if outcome is not Outcome.HANDED_OVER:
+                    self._release()
         self.report.outcome = outcome or Outcome.ENDED
         logger.info("landing %s: run %s %s: %s", self.group, self.run_id, self.report.outcome, self.report)
         return self.report

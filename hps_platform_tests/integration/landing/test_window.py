@@ -359,3 +359,16 @@ def test_a_session_ended_in_the_middle_changes_nothing(dsn: str, bootstrap: str,
     report = run.stop()
     assert report.messages == sent
     assert count(dsn, "vmstat_metrics") == sent
+
+
+def test_an_interrupted_run_gives_its_lease_back(dsn: str, bootstrap: str, producer: Producer) -> None:
+    def interrupt(_: CommitReport) -> None:
+        raise KeyboardInterrupt
+
+    send_sample(producer, 1, now_ms(), [{"us": 1.0}])
+    producer.flush(10)
+    with pytest.raises(KeyboardInterrupt):
+        run_window(dsn=dsn, bootstrap=bootstrap, run_id="run", window_s=60, batch_interval_s=0.1, on_commit=interrupt)
+    with session(dsn, application_name="test") as conn:
+        assert should_start(conn)
+    assert behind(dsn, bootstrap) == 0  # what it had committed stays
