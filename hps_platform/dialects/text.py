@@ -4,7 +4,6 @@ Knows no family and no operating system. What a table of a family looks like bel
 """
 
 import re
-from collections.abc import Sequence
 
 Number = int | float
 
@@ -204,11 +203,3 @@ _MESSAGE = re.compile(r"\s*(?:\S*/)?(?:-?[a-z]{0,4}sh|[a-z][\w.-]*): \S", re.ASC
 def is_message(line: str) -> bool:
     """Whether the line is something a shell or command said (`df: /x: Stale file handle`), not data."""
     return _MESSAGE.match(line) is not None
-
-
-def positions(words: Sequence[str]) -> dict[str, int]:
-    """Where each word of a header stands first."""
-    found: dict[str, int] = {}
-    for index, word in enumerate(words):
-        found.setdefault(word, index)
-    return found
