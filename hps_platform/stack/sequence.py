@@ -118,7 +118,8 @@ class Start:
         progress = self._at[service.name]
         if service.external:
             if waited_s > 15:
-                raise StackError(f"{service.name} is not run here (its address is set), and there is {progress.last}")
+                where = service.health.target.split("://")[-1]
+                raise StackError(f"{service.name} at {where}, which is not run here, does not answer")
             return
         if program is not None and program.state in ("backoff", "fatal", "stopped"):
             taken = port_taken(service, program)
