@@ -66,7 +66,9 @@ class Shell:
         async with self._channels:
             channel = await self.open(command, read)
             try:
-                await asyncio.wait_for(done, timeout_s)
+                # Not `wait_for`: that of Python 3.11 can swallow a cancellation that meets the end of the command.
+                async with asyncio.timeout(timeout_s):
+                    await done
                 arrival = Arrival.now()
             except TimeoutError:
                 raise CommandTimeout(f"no end of the command after {timeout_s:g} s") from None
@@ -134,6 +136,8 @@ class Stream:
 
     def attach(self, channel: Channel, shell: Shell) -> None:
         self._channel, self._shell = channel, shell
+        self._arrival = Arrival.now()
+        self._reported_at = self._arrival.monotonic
         self.read()
 
     def detach(self) -> None:

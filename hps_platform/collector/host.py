@@ -165,7 +165,8 @@ class HostCollection:
             sock = socket.socket(family, kind, protocol)
             sock.setblocking(False)
             try:
-                await asyncio.wait_for(loop.sock_connect(sock, address), CONNECT_TIMEOUT_S)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await loop.sock_connect(sock, address)
             except TimeoutError:
                 problem = f"{target.where} does not answer within {CONNECT_TIMEOUT_S:g} s"
                 sock.close()

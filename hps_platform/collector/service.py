@@ -321,7 +321,8 @@ class Collector:
         await self._end_hosts(list(self._hosts))
         self.event(None, "stopped", f"collector {self.origin.collector} stopped", {"session": self.origin.session})
         with suppress(TimeoutError):  # it is lost with a warning of its own
-            await asyncio.wait_for(self._registry.write(), _LEAVING_S / 2)
+            async with asyncio.timeout(_LEAVING_S / 2):
+                await self._registry.write()
         await self._drain(_LEAVING_S / 2)
         if len(self.outbox):
             log.error("%d messages could not be sent before leaving", len(self.outbox))

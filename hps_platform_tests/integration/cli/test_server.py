@@ -1,0 +1,121 @@
+"""`hps server` and `hps collect` as a person types them, on a real database and a host that answers."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+from cryptography.fernet import Fernet
+from psycopg.conninfo import conninfo_to_dict
+from typer.testing import CliRunner, Result
+
+from hps_platform.cli import collect, server
+from hps_platform.errors import Conflict, InvalidInput, NotFound, SettingsError
+from hps_platform.store.database import migrate
+from hps_platform_tests.integration.collector.linux import linux
+from hps_platform_tests.integration.ssh.hosts import PASSWORD, ScriptedHost, scripted_host
+
+Hps = Callable[..., Result]
+
+
+@pytest.fixture
+def hps(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hps:
+    """Runs `hps` with these arguments, `text` on its stdin; an error of ours is raised as it is."""
+    migrate(postgres_dsn)
+    dsn = conninfo_to_dict(postgres_dsn)
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "HPS_DATA_DIR": str(tmp_path),
+        "DATABASE_HOST": str(dsn["host"]),
+        "DATABASE_PORT": str(dsn["port"]),
+        "POSTGRES_USER": str(dsn["user"]),
+        "POSTGRES_PASSWORD": str(dsn["password"]),
+        "POSTGRES_DB": str(dsn["dbname"]),
+        "FIELD_ENCRYPTION_KEY": Fernet.generate_key().decode(),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    topics = {"server": server.app, "collect": collect.app}
+
+    def run(topic: str, *arguments: str, text: str = "") -> Result:
+        result = CliRunner().invoke(topics[topic], arguments, input=text)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def host() -> Iterator[ScriptedHost]:
+    with scripted_host(linux()) as scripted:
+        yield scripted
+
+
+def test_a_server_from_its_first_entry_to_its_removal(hps: Hps, host: ScriptedHost) -> None:
+    added = hps(
+        "server", "add", "lin1", "--address", "localhost", "--port", str(host.port), "--user", "mon",
+        "--password-stdin", "--tag", "prod", "--tag", "web", text=f"{PASSWORD}\n",
+    )  # fmt: skip
+    assert "pending_host_key" in added.stdout
+    assert "--host-key" in added.stdout
+
+    tried = hps("server", "test", "lin1")
+    assert tried.exit_code == 1
+    assert host.fingerprint in tried.stdout
+    assert host.logins == 0
+
+    hps("server", "update", "lin1", "--host-key", host.fingerprint)
+    tried = hps("server", "test", "LIN1", "--json")
+    report = json.loads(tried.stdout)
+    assert (report["host_key_state"], report["login_ok"], report["operating_system"]) == ("pinned", True, "linux")
+    assert report["families"]["vmstat"]["ok"]
+
+    (listed,) = json.loads(hps("server", "list", "--json").stdout)
+    assert (listed["hostname"], listed["tags"], listed["has_password"]) == ("lin1", ["prod", "web"], True)
+    assert PASSWORD not in hps("server", "show", "lin1", "--json").stdout
+    assert "lin1" in hps("server", "list").stdout
+
+    hps("server", "update", "lin1", "--inactive", "--settings", '{"intervals": {"vmstat": 5}}')
+    shown = json.loads(hps("server", "show", "lin1", "--json").stdout)
+    assert (shown["status"], shown["settings"]) == ("paused", {"intervals": {"vmstat": 5}})
+
+    assert hps("server", "remove", "lin1", text="n\n").exit_code == 1
+    assert "removed" in hps("server", "remove", "lin1", "--yes").stdout
+    assert "no servers" in hps("server", "list").stdout
+
+
+def test_a_private_key_is_read_from_its_file_and_checked(hps: Hps, tmp_path: Path) -> None:
+    key = tmp_path / "id"
+    key.write_text(asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh", "sesame").decode())
+    add = ("server", "add", "lin1", "--user", "mon", "--key", str(key))
+    with pytest.raises(InvalidInput, match="ssh_key_passphrase is needed"):
+        hps(*add)
+    hps(*add, "--passphrase-stdin", text="sesame\n")
+    assert json.loads(hps("server", "show", "lin1", "--json").stdout)["has_private_key"]
+    hps("server", "update", "lin1", "--key", "")
+    assert not json.loads(hps("server", "show", "lin1", "--json").stdout)["has_private_key"]
+
+
+def test_each_mistake_is_a_sentence(hps: Hps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hps("server", "add", "lin1", "--user", "mon")
+    with pytest.raises(Conflict, match="already"):
+        hps("server", "add", "lin1", "--user", "mon")
+    with pytest.raises(NotFound, match="hps server list"):
+        hps("server", "show", "lin2")
+    with pytest.raises(NotFound, match="'lin2'"):
+        hps("collect", "--once", "--server", "lin2")
+    with pytest.raises(InvalidInput, match="1 to 65535"):
+        hps("server", "update", "lin1", "--port", "70000")
+    with pytest.raises(InvalidInput, match="No such file"):
+        hps("server", "update", "lin1", "--key", str(tmp_path / "none"))
+    with pytest.raises(InvalidInput, match="nothing to change"):
+        hps("server", "update", "lin1")
+    with pytest.raises(InvalidInput, match="not JSON"):
+        hps("server", "update", "lin1", "--settings", "{")
+    with pytest.raises(InvalidInput, match=r"no-such-host\.invalid"):
+        hps("server", "update", "lin1", "--address", "no-such-host.invalid")
+    monkeypatch.setenv("FIELD_ENCRYPTION_KEY", "short")
+    with pytest.raises(SettingsError, match="FIELD_ENCRYPTION_KEY"):
+        hps("server", "update", "lin1", "--password-stdin", text="x\n")
