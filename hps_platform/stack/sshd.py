@@ -4,8 +4,8 @@ It lets in one key and one account, the one that runs the stack. Works as root a
 own sshd and its configuration are not touched.
 """
 
-import getpass
 import os
+import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def prepare(folder: Path, port: int) -> LocalSsh | None:
     if program is None or shutil.which("ssh-keygen") is None:
         return None
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    account = getpass.getuser()
+    account = pwd.getpwuid(os.geteuid()).pw_name
     for name in ("host_key", "client_key"):
         _make_key(folder / name)
     (folder / "authorized_keys").write_text((folder / "client_key.pub").read_text())
