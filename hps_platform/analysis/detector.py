@@ -22,6 +22,9 @@ from hps_platform.errors import InvalidInput, ModelUntrusted, NotEnoughData
 FORMAT = 1
 """Of `Detector.state`; raised when its meaning changes."""
 FOLDS = 3
+TRIMMED = 0.02
+TRIM_SPAN = 10.0
+"""The share of training rows that is taken for incidents and not learnt from, and over how many rows it is judged."""
 SMOOTHING_SPAN = 2.0
 WARM_UP_S = 26 * features.HOUR_S
 """How much history before the first row to judge makes its score what it will always be."""
@@ -96,8 +99,7 @@ class Detector:
 
     def _ensemble(self, view: View) -> tuple[Floats, Floats]:
         raw = {member.name: member.score(self.members[member.name], view) for member in MEMBERS}
-        total = sum((self.tails[name].strangeness(scores) for name, scores in raw.items()), np.zeros(len(view.value)))
-        return total / len(MEMBERS), raw[FOREST.name]
+        return _together(self.tails, raw), raw[FOREST.name]
 
     def state(self) -> dict[str, Any]:
         """Arrays, numbers, texts and scikit-learn objects only: a stored model must not need our classes."""
@@ -153,15 +155,16 @@ def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int 
     value_scale, context_scale = features.fit_scale(grid.values[rows]), features.fit_scale(context[rows])
     view = View(value_scale.apply(grid.values), context_scale.apply(context), np.isnan(grid.values))
     held = _cross_fit(view, rows, seed)
-    tails = {name: fit_tail(scores[rows]) for name, scores in held.items()}
-    mean = np.mean([tails[name].strangeness(scores) for name, scores in held.items()], axis=0)
+    normal = _without_strangest(held, rows)
+    tails = {name: fit_tail(scores[normal]) for name, scores in held.items()}
+    mean = _together(tails, held)
     times = features.epoch_seconds(ordered)
     return Detector(
         columns=chosen,
         step_s=step_s,
         value_scale=value_scale,
         context_scale=context_scale,
-        members={member.name: member.fit(view, rows, seed) for member in MEMBERS},
+        members={member.name: member.fit(view, normal, seed) for member in MEMBERS},
         tails=tails,
         held_times=times,
         held_scores=smooth(mean)[grid.slots].astype(np.float32),
@@ -169,6 +172,7 @@ def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int 
         parameters={
             "members": [member.name for member in MEMBERS],
             "folds": FOLDS,
+            "trimmed": TRIMMED,
             "smoothing_span": SMOOTHING_SPAN,
             "seed": seed,
             "step_s": step_s,
@@ -205,6 +209,24 @@ def _cross_fit(view: View, rows: NDArray[np.int64], seed: int) -> dict[str, Floa
         for member in MEMBERS:
             held[member.name][block] = member.score(member.fit(view, others, seed), around)[block - first]
     return held
+
+
+def _together(tails: dict[str, Tail], raw: dict[str, Floats]) -> Floats:
+    """The score of all members: the mean of their strangeness."""
+    mean: Floats = np.mean([tails[name].strangeness(scores) for name, scores in raw.items()], axis=0)
+    return mean
+
+
+def _without_strangest(held: dict[str, Floats], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows without the strangest of them, ten minutes taken together.
+
+    A history holds incidents. What is learnt from them as normal would not be found again, and as the far end of the
+    calibration they would make the next one look ordinary.
+    """
+    tails = {name: fit_tail(scores[rows]) for name, scores in held.items()}
+    mean = pl.Series(_together(tails, held)[rows]).ewm_mean(span=TRIM_SPAN, adjust=True).to_numpy()
+    kept: NDArray[np.int64] = rows[mean < np.quantile(mean, 1 - TRIMMED)]
+    return kept
 
 
 def _view(grid: Grid, value_scale: Scale, context_scale: Scale) -> View:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from hps_platform.analysis.features import Floats
@@ -17,6 +18,7 @@ from hps_platform.analysis.features import Floats
 State = dict[str, Any]
 LAGS = 5
 WINDOW = 10
+SMOOTHING = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,12 @@ class View:
     value: Floats
     context: Floats
     missing: NDArray[np.bool_]
+
+    def smooth(self) -> Floats:
+        """Each value averaged with the few before it: what lasts counts, what flickers less."""
+        averaged = pl.DataFrame(self.value).select(pl.all().ewm_mean(span=SMOOTHING, adjust=True))
+        smoothed: Floats = averaged.to_numpy()
+        return smoothed
 
     def windows(self) -> Floats:
         """The last `WINDOW` rows of each slot side by side, newest first; before the start the first row is held."""
@@ -63,10 +71,10 @@ def _score_forest(state: State, view: View) -> Floats:
 
 
 def _fit_covariance(view: View, rows: NDArray[np.int64], seed: int) -> State:
-    """Ledoit-Wolf shrinkage of the covariance of the values; the seed is not needed."""
+    """Ledoit-Wolf shrinkage of the covariance of the smoothed values; the seed is not needed."""
     from sklearn.covariance import ledoit_wolf
 
-    data = view.value[rows]
+    data = view.smooth()[rows]
     mean = data.mean(axis=0)
     covariance, _ = ledoit_wolf(data - mean, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
@@ -75,7 +83,7 @@ def _fit_covariance(view: View, rows: NDArray[np.int64], seed: int) -> State:
 
 
 def _score_covariance(state: State, view: View) -> Floats:
-    distances: Floats = np.sqrt((((view.value - state["mean"]) @ state["whiten"]) ** 2).sum(axis=1))
+    distances: Floats = np.sqrt((((view.smooth() - state["mean"]) @ state["whiten"]) ** 2).sum(axis=1))
     return distances
 
 
