@@ -38,7 +38,7 @@ Mount = Callable[[FastAPI, Data], Any]
 def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = True) -> FastAPI:
     """The application of one process. `mount` puts pages under "/" (those of `dash_app.shell` unless given);
     `pages=False` leaves the API alone. Connects to nothing before its start."""
-    db = Database(settings.dsn(), max_size=12, application_name="hps app")
+    db = Database(settings.dsn(), max_size=12, timeout_s=5.0, application_name="hps app")
     hub = Hub(settings.bootstrap)
     data = Data(db, hub, settings)
     credentials = Credentials(db)

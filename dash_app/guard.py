@@ -7,7 +7,7 @@ socket. Whatever is not on the short list of open paths needs a session cookie o
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
@@ -23,7 +23,7 @@ from dash_app import session
 from dash_app.api import problems
 from hps_platform import access
 from hps_platform.access import User
-from hps_platform.errors import HpsError, Unauthenticated
+from hps_platform.errors import DatabaseUnavailable, HpsError, Unauthenticated
 from hps_platform.settings import Settings
 from hps_platform.store.database import Database
 
@@ -51,6 +51,9 @@ MAX_BODY = 4 * 1024 * 1024
 TRUST_S = 5.0
 """How long credentials that were right are not looked up again: a disabled account is out after that."""
 
+GRACE_S = 120.0
+"""How long credentials that were right stay so while the database does not answer: a live view outlives its restart."""
+
 REFUSED, FOREIGN = 4401, 4403
 """Close codes of a socket: no credentials; another site's page."""
 
@@ -77,12 +80,15 @@ def content_security_policy(script_hashes: Iterable[str] = ()) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """Credentials that were right: when they were confirmed, and when the database was last asked (monotonic)."""
+
     user: User
     expires_at: datetime | None
-    checked_at: float
+    confirmed_at: float
+    asked_at: float
 
     def holds(self, now: float) -> bool:
-        fresh = now - self.checked_at < TRUST_S
+        fresh = now - self.asked_at < TRUST_S
         return fresh and (self.expires_at is None or self.expires_at > datetime.now(UTC))
 
 
@@ -108,11 +114,19 @@ class Credentials:
         now = time.monotonic()
         if known and known.holds(now):
             return known.user
-        self._known.pop(place, None)
-        user, expires_at = await anyio.to_thread.run_sync(check, self._db, secret)
+        try:
+            user, expires_at = await anyio.to_thread.run_sync(check, self._db, secret)
+        except Unauthenticated:
+            self._known.pop(place, None)
+            raise
+        except DatabaseUnavailable:
+            if known is None or now - known.confirmed_at > GRACE_S:
+                raise
+            self._known[place] = replace(known, asked_at=time.monotonic())
+            return known.user
         if len(self._known) > 10_000:
             self._known.clear()
-        self._known[place] = _Known(user, expires_at, now)
+        self._known[place] = _Known(user, expires_at, now, now)
         return user
 
 
