@@ -91,9 +91,9 @@ def _score(loaded: platform_settings.Settings, seeds: str, days: float, as_json:
     else:
         cards = {"demo": scoring.of_stack(loaded)}
     if as_json:
-        typer.echo(json.dumps({name: card.as_dict() for name, card in cards.items()}, indent=1))
+        typer.echo(json.dumps({name: card.summary() for name, card in cards.items()}, indent=1))
         return
     for name, card in cards.items():
         typer.echo(f"{name}:")
-        for line in card.lines():
-            typer.echo(f"  {line}")
+        for measure, value in card.summary().items():
+            typer.echo(f"  {measure.replace('_', ' '):28} {value}")
