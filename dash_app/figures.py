@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "responsive": True,
     "doubleClick": "autosize",
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+    "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     "scrollZoom": False,
 }
 
@@ -68,6 +68,7 @@ def template(theme: Theme) -> go.layout.Template:
             },
             "margin": {"l": 8, "r": 12, "t": 8, "b": 4, "pad": 2},
             "dragmode": "zoom",
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": _TEXT[theme], "activecolor": PALETTES[theme][0]},
         }
     )
 
@@ -288,32 +289,44 @@ def score_chart(
     figure.update_layout(
         height=height,
         showlegend=True,
-        yaxis={"title": {"text": "Anomaly score (lower = more unusual)"}, "rangemode": "normal"},
+        yaxis={"title": {"text": "Score (lower is stranger)"}, "rangemode": "normal"},
     )
     return figure
 
 
-def weight_chart(labels: Sequence[str], weights: Sequence[float], theme: Theme) -> go.Figure:
-    """Share of each column in an anomaly's score, the largest on top."""
-    figure = go.Figure(
-        go.Bar(
-            x=list(reversed(weights)),
-            y=list(reversed(labels)),
-            orientation="h",
-            marker={"color": PALETTES[theme][0]},
-            text=[f"{weight:.0f} %" for weight in reversed(weights)],
-            textposition="auto",
-            hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
-        ),
-        layout={"template": _TEMPLATES[theme]},
-    )
-    figure.update_layout(
-        height=60 + 30 * len(labels),
-        hovermode="closest",
-        xaxis={"type": "linear", "title": {"text": "Share of the score (%)"}, "showgrid": True, "fixedrange": True},
-        yaxis={"automargin": True, "showgrid": False},
-        margin={"t": 8},
-    )
+def observed_chart(
+    values: pl.DataFrame,
+    label: str,
+    unit: str,
+    theme: Theme,
+    *,
+    at: datetime,
+    usual: tuple[float, float] | None = None,
+    height: int = 200,
+) -> go.Figure:
+    """`timestamp, value` of one metric round an anomaly; `usual` is what it lies between at that hour of the day,
+    shaded for that hour only."""
+    one = Series(label, 0, values.drop_nulls(), 60.0)
+    shown = scale(unit, max(filter(None, (one.peak, usual[1] if usual else None)), default=None))
+    figure = go.Figure(layout={"template": _TEMPLATES[theme]})
+    if usual is not None:
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        color = PALETTES[theme][2]
+        figure.add_trace(
+            go.Scatter(
+                x=[_ms(hour), _ms(hour) + 3_600_000, _ms(hour) + 3_600_000, _ms(hour)],
+                y=[edge / shown.divisor for edge in (usual[0], usual[0], usual[1], usual[1])],
+                fill="toself",
+                fillcolor=faint(color, 0.22),
+                line={"width": 0},
+                mode="lines",
+                name="Usual at this hour",
+                hoverinfo="skip",
+            )
+        )
+    figure.add_trace(_line(one, Column("value", unit, "", label=label), shown, style(0, theme), streaming=False))
+    figure.add_vline(_ms(at), line={"color": ALARM[theme], "width": 1, "dash": "dot"})
+    figure.update_layout(height=height, showlegend=True, yaxis={"title": {"text": shown.unit or label}})
     return figure
 
 

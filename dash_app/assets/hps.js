@@ -129,6 +129,20 @@ window.dash_clientside = window.dash_clientside || {};
       return skip();
     },
 
+    // A button of a row in Servers. Rows are drawn anew all the time, which is no click.
+    serverAsked: function () {
+      const pressed = window.dash_clientside.callback_context.triggered.find((one) => one.value);
+      if (!pressed) return outputs().map(skip);
+      const id = JSON.parse(pressed.prop_id.slice(0, pressed.prop_id.lastIndexOf(".")));
+      const asked = { id: id.id, at: Date.now() };
+      return outputs().map(function (output) {
+        if (output.property === "opened") return id.do === "test" ? true : skip();
+        return output.id === "server-" + id.do ? asked : skip();
+      });
+    },
+
+    close: () => false,
+
     // Once a second: how old the newest sample is, in words and as a dot.
     pulse: function (_n, push, choice) {
       if (!choice) return ["off", "Choose servers and metrics"];

@@ -18,7 +18,7 @@ def heading(title: str, lead: str = "", *, right: Any = None) -> Any:
                 [dmc.Title(title, order=1, size="h3"), dmc.Text(lead, size="sm", c="dimmed") if lead else None],
                 gap=0,
             ),
-            dmc.Group(right, gap="xs") if right is not None else None,
+            html.Div(right, className="hps-right") if right is not None else None,
         ],
         justify="space-between",
         align="flex-end",
@@ -27,7 +27,15 @@ def heading(title: str, lead: str = "", *, right: Any = None) -> Any:
 
 
 def panel(children: Any, *, title: str | None = None, right: Any = None, **props: Any) -> Any:
-    head = dmc.Group([dmc.Title(title, order=2, size="h5"), right], justify="space-between", mb=4) if title else None
+    head = (
+        dmc.Group(
+            [dmc.Title(title, order=2, size="h5"), html.Div(right, className="hps-right")],
+            justify="space-between",
+            mb=4,
+        )
+        if title
+        else None
+    )
     return dmc.Paper(
         [head, *(children if isinstance(children, list) else [children])], p="sm", withBorder=True, **props
     )

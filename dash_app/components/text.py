@@ -55,6 +55,11 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{number:.{digits}f}{prefix}{unit}"
 
 
+def score(value: float, digits: int = 2) -> str:
+    """ "−0.62": with a minus sign as long as a digit."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
 def duration(seconds: float) -> str:
     """The two largest units of a length of time: "45 s", "12 min", "3 h 5 min", "2 d 4 h"."""
     whole = round(abs(seconds))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dash_mantine_components as dmc
+import polars as pl
 from dash import Dash, Input, Output, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
@@ -16,6 +17,7 @@ from dash_app.components.aria import aria, in_browser
 from dash_app.data import Data
 from dash_app.figures import Theme
 from dash_app.pages import AppPage, Query
+from hps_platform.analysis.explain import Contribution
 from hps_platform.errors import HpsError, InvalidInput, NotFound
 
 PAGE_SIZE = 500
@@ -167,7 +169,7 @@ def _row(one: told.Episode, now: datetime) -> Any:
             dmc.TableTd(one.hostname),
             dmc.TableTd(told.told(one.worst), style={"minWidth": 280}),
             parts.number_cell(one.length),
-            parts.number_cell(f"{one.worst['anomaly_score']:.2f}"),
+            parts.number_cell(text.score(one.worst["anomaly_score"])),
         ]
     )
 
@@ -190,7 +192,7 @@ async def _detail(data: Data, server_id: int, at: str, theme: Theme) -> Any:
         [
             parts.heading(
                 f"{row['hostname']}, {text.clock(moment)}",
-                f"Score {row['anomaly_score']:.3f} of −1 (strangest) to 0: {verdict}",
+                f"Score {text.score(row['anomaly_score'], 3)} of −1 (strangest) to 0: {verdict}",
                 right=_back(server_id),
             ),
             dmc.Alert(
@@ -198,7 +200,7 @@ async def _detail(data: Data, server_id: int, at: str, theme: Theme) -> Any:
             ),
             dmc.Grid(
                 [
-                    dmc.GridCol(_contributions(row, theme), span={"base": 12, "md": 7}),
+                    dmc.GridCol(_contributions(row, scores, theme), span={"base": 12, "md": 7}),
                     dmc.GridCol(_facts(row, links.mlflow), span={"base": 12, "md": 5}),
                 ],
                 gutter="sm",
@@ -213,7 +215,7 @@ async def _detail(data: Data, server_id: int, at: str, theme: Theme) -> Any:
     )
 
 
-def _contributions(row: Mapping[str, Any], theme: Theme) -> Any:
+def _contributions(row: Mapping[str, Any], minutes: pl.DataFrame, theme: Theme) -> Any:
     shown = told.contributions(row)
     if not shown:
         return parts.panel(dmc.Text("The model named no metric.", size="sm", c="dimmed"), title="What stood out")
@@ -244,11 +246,30 @@ def _contributions(row: Mapping[str, Any], theme: Theme) -> Any:
         parts.number_head("Usual at this hour"),
         parts.number_head("Share"),
     ]
+    table = parts.table(head, rows, caption="Metrics by their share in the score", min_width=460)
     return parts.panel(
-        parts.table(head, rows, caption="Metrics by their share in the score", min_width=460),
+        [table, _observed(shown[0], row["timestamp"], minutes, theme)],
         title="What stood out",
         h="100%",
     )
+
+
+def _observed(first: Contribution, at: datetime, minutes: pl.DataFrame, theme: Theme) -> Any:
+    """The metric that stood out most, round that moment, with what is usual."""
+    if first.column not in minutes.columns:
+        return None
+    label = told.label(first.column)
+    usual = None if first.usual_low is None or first.usual_high is None else (first.usual_low, first.usual_high)
+    figure = figures.observed_chart(
+        minutes.select("timestamp", value=pl.col(first.column).cast(pl.Float64)),
+        label,
+        told.unit(first.column),
+        theme,
+        at=at,
+        usual=usual,
+    )
+    title = dmc.Title(f"{label}, observed and usual", order=3, size="h6", mt="sm")
+    return html.Div([title, parts.graph(figure, height=200, label=f"{label} over time")])
 
 
 def _facts(row: Mapping[str, Any], mlflow: str) -> Any:
@@ -262,7 +283,7 @@ def _facts(row: Mapping[str, Any], mlflow: str) -> Any:
     values = row.get("metric_values") or {}
     lines = [
         ("Model", model),
-        ("Isolation forest", text.NOTHING if row.get("forest_score") is None else f"{row['forest_score']:.3f}"),
+        ("Isolation forest", text.NOTHING if row.get("forest_score") is None else text.score(row["forest_score"], 3)),
         *((told.label(name), text.quantity(value, told.unit(name))) for name, value in values.items()),
     ]
     return parts.panel(

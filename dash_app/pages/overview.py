@@ -104,7 +104,7 @@ def _build(data: Data, now: datetime) -> tuple[Any, Any]:
             parts.panel(
                 unusual or _anomalies(anomalies, now),
                 title="Unusual in the last 24 hours",
-                right=html.Small(parts.link("All anomalies", "/anomalies")),
+                right=parts.link("All anomalies", "/anomalies"),
             ),
             dmc.Text(f"As of {text.clock(now, seconds=True)}, refreshed every {REFRESH_S} s", size="xs", c="dimmed"),
         ],
@@ -261,7 +261,7 @@ def _anomalies(found: list[dict[str, Any]], now: datetime) -> Any:
                 dmc.TableTd(one.hostname),
                 dmc.TableTd(told(one.worst), style={"minWidth": 280}),
                 parts.number_cell(one.length),
-                parts.number_cell(f"{one.worst['anomaly_score']:.2f}"),
+                parts.number_cell(text.score(one.worst["anomaly_score"])),
             ]
         )
         for one in shown[:MAX_EPISODES]

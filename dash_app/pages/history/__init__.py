@@ -57,7 +57,6 @@ async def layout(data: Data, query: Query) -> Any:
                         ),
                     ],
                     gutter="sm",
-                    align="flex-end",
                 ),
                 mb="sm",
             ),

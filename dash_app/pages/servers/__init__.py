@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 
 from dash_app.components import icons, notices, parts, states, text
-from dash_app.components.aria import aria
+from dash_app.components.aria import aria, in_browser
 from dash_app.data import Data
 from dash_app.pages import AppPage, Query
 from dash_app.pages.servers import connection, form
+from dash_app.session import current_user
 from hps_platform.errors import HpsError
 
 if TYPE_CHECKING:
@@ -24,7 +25,13 @@ REFRESH_S = 10
 
 
 async def layout(data: Data, query: Query) -> Any:
-    add = dmc.Button("Add server", id="servers-add", leftSection=icons.icon("plus", 16), size="sm")
+    add = dmc.Button(
+        "Add server",
+        id="servers-add",
+        leftSection=icons.icon("plus", 16),
+        size="sm",
+        disabled=not current_user().is_admin,
+    )
     return html.Div(
         [
             parts.heading(
@@ -40,6 +47,7 @@ async def layout(data: Data, query: Query) -> Any:
             ),
             parts.panel(html.Div(notices.loading(8), id="servers-table")),
             dcc.Store(id="servers-changed", data=0),
+            *[dcc.Store(id=f"server-{action}") for action in ("edit", "test", "remove")],
             dcc.Interval(id="servers-tick", interval=REFRESH_S * 1000),
             form.dialog(),
             connection.dialog(),
@@ -61,7 +69,6 @@ def _removal() -> Any:
                 justify="flex-end",
                 mt="md",
             ),
-            dcc.Store(id="removal-id"),
         ],
         id="removal",
         title="Remove this server?",
@@ -75,7 +82,7 @@ def register(app: Dash, data: Data) -> None:
             servers = await asyncio.to_thread(data.servers)
         except HpsError as error:
             return notices.failure(error)
-        return _table(servers, (wanted or "").strip().lower(), datetime.now(UTC))
+        return _table(servers, (wanted or "").strip().lower(), datetime.now(UTC), admin=current_user().is_admin)
 
     app.callback(
         Output("servers-table", "children"),
@@ -83,39 +90,46 @@ def register(app: Dash, data: Data) -> None:
         Input("servers-changed", "data"),
         Input("servers-filter", "value"),
     )(show)
+    in_browser(
+        app,
+        "serverAsked",
+        *[Output(f"server-{action}", "data") for action in ("edit", "test", "remove")],
+        Output("connection", "opened"),
+        Input({"type": "server-action", "do": ALL, "id": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
     form.register(app, data)
     connection.register(app, data)
     _register_removal(app, data)
 
 
 def _register_removal(app: Dash, data: Data) -> None:
-    async def ask(clicks: list[int | None], _keep: int | None) -> tuple[Any, ...]:
-        if ctx.triggered_id == "removal-keep":
-            return False, no_update, no_update, None
-        if not any(clicks) or not ctx.triggered[0]["value"]:
-            return no_update, no_update, no_update, no_update
-        server = await asyncio.to_thread(data.server, ctx.triggered_id["id"])
+    async def ask(asked: dict[str, Any]) -> tuple[Any, ...]:
+        server = await asyncio.to_thread(data.server, asked["id"])
         question = (
             f"{server.hostname} is taken off the registry and the collector logs out at once. "
             "Samples, models and anomalies that are there already stay until they are too old."
         )
-        return True, question, server.id, None
+        return True, question, None
 
     app.callback(
         Output("removal", "opened"),
         Output("removal-text", "children"),
-        Output("removal-id", "data"),
         Output("removal-error", "children"),
-        Input({"type": "server-remove", "id": ALL}, "n_clicks"),
-        Input("removal-keep", "n_clicks"),
+        Input("server-remove", "data"),
         prevent_initial_call=True,
     )(ask)
+    in_browser(
+        app,
+        "close",
+        Output("removal", "opened", allow_duplicate=True),
+        Input("removal-keep", "n_clicks"),
+        prevent_initial_call=True,
+    )
 
-    async def remove(clicks: int | None, server_id: int | None, changed: int) -> tuple[Any, ...]:
-        if not clicks or server_id is None:
-            return no_update, no_update, no_update
+    async def remove(_: int | None, asked: dict[str, Any], changed: int) -> tuple[Any, ...]:
         try:
-            await asyncio.to_thread(data.remove_server, server_id)
+            await asyncio.to_thread(data.remove_server, asked["id"])
         except HpsError as error:
             return no_update, notices.failure(error), no_update
         return False, None, changed + 1
@@ -125,14 +139,14 @@ def _register_removal(app: Dash, data: Data) -> None:
         Output("removal-error", "children", allow_duplicate=True),
         Output("servers-changed", "data", allow_duplicate=True),
         Input("removal-go", "n_clicks"),
-        State("removal-id", "data"),
+        State("server-remove", "data"),
         State("servers-changed", "data"),
         prevent_initial_call=True,
         running=[(Output("removal-go", "loading"), True, False)],
     )(remove)
 
 
-def _table(servers: "list[Server]", wanted: str, now: datetime) -> Any:
+def _table(servers: "list[Server]", wanted: str, now: datetime, *, admin: bool) -> Any:
     if not servers:
         return notices.empty(
             "No servers yet",
@@ -153,7 +167,8 @@ def _table(servers: "list[Server]", wanted: str, now: datetime) -> Any:
         parts.number_head(""),
     ]
     rows = [
-        _row(server, now) for server in sorted(shown, key=lambda one: (-states.state(one.status).urgency, one.hostname))
+        _row(server, now, admin=admin)
+        for server in sorted(shown, key=lambda one: (-states.state(one.status).urgency, one.hostname))
     ]
     return parts.table(head, rows, caption="Registered servers, those that need attention first", min_width=980)
 
@@ -163,7 +178,7 @@ def _searchable(server: "Server") -> str:
     return " ".join([*words, states.state(server.status).label]).lower()
 
 
-def _row(server: "Server", now: datetime) -> Any:
+def _row(server: "Server", now: datetime, *, admin: bool) -> Any:
     login = server.ssh_username
     how = "key" if server.has_private_key else "password" if server.has_password else "no secret stored"
     message = server.status_message
@@ -186,29 +201,26 @@ def _row(server: "Server", now: datetime) -> Any:
             dmc.TableTd([login, html.Span(how, className="hps-sub")]),
             dmc.TableTd(dmc.Group([dmc.Badge(tag, variant="default", tt="none") for tag in server.tags], gap=4)),
             parts.number_cell(text.ago(server.last_seen_at, now)),
-            dmc.TableTd(
-                dmc.Group(
-                    [
-                        _action("server-test", server, "Test connection", "plug"),
-                        _action("server-edit", server, "Change", "edit"),
-                        _action("server-remove", server, "Remove", "bin"),
-                    ],
-                    gap=2,
-                    wrap="nowrap",
-                    justify="flex-end",
-                )
-            ),
+            dmc.TableTd(dmc.Group(_actions(server), gap=2, wrap="nowrap", justify="flex-end") if admin else None),
         ]
     )
 
 
-def _action(kind: str, server: "Server", label: str, symbol: str) -> Any:
+def _actions(server: "Server") -> list[Any]:
+    return [
+        _action("test", server, "Test connection", "plug"),
+        _action("edit", server, "Change", "edit"),
+        _action("remove", server, "Remove", "bin"),
+    ]
+
+
+def _action(action: str, server: "Server", label: str, symbol: str) -> Any:
     return dmc.Tooltip(
         dmc.ActionIcon(
             icons.icon(symbol),
-            id={"type": kind, "id": server.id},
+            id={"type": "server-action", "do": action, "id": server.id},
             variant="subtle",
-            color="red" if kind == "server-remove" else "gray",
+            color="red" if action == "remove" else "gray",
             size="lg",
             **aria(label=f"{label}: {server.hostname}"),
         ),

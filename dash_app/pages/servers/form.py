@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dash_app.components import notices, states
+from dash_app.components.aria import in_browser
 from dash_app.data import Data
 from hps_platform.dialects import SYSTEMS
 from hps_platform.errors import HpsError, InvalidInput
@@ -114,14 +116,10 @@ def _secret_inputs() -> list[Any]:
 
 
 def register(app: Dash, data: Data) -> None:
-    async def opened(_add: int | None, edits: list[int | None], _cancel: int | None) -> list[Any]:
-        if ctx.triggered_id == "form-cancel":
-            return [False, *[no_update] * (len(_FIELDS) + 8)]
-        if not ctx.triggered[0]["value"]:
-            return [no_update] * (len(_FIELDS) + 9)
-        if ctx.triggered_id == "servers-add":
+    async def opened(_add: int | None, asked: dict[str, Any] | None) -> list[Any]:
+        if ctx.triggered_id == "servers-add" or asked is None:
             return [True, "Add a server", None, *_blank()]
-        server = await asyncio.to_thread(data.server, ctx.triggered_id["id"])
+        server = await asyncio.to_thread(data.server, asked["id"])
         return [True, f"Change {server.hostname}", server.id, *_filled(server)]
 
     app.callback(
@@ -136,14 +134,22 @@ def register(app: Dash, data: Data) -> None:
         Output("form-forget", "style"),
         Output("form-error", "children"),
         Input("servers-add", "n_clicks"),
-        Input({"type": "server-edit", "id": ALL}, "n_clicks"),
-        Input("form-cancel", "n_clicks"),
+        Input("server-edit", "data"),
         prevent_initial_call=True,
     )(opened)
+    in_browser(
+        app,
+        "close",
+        Output("form", "opened", allow_duplicate=True),
+        Input("form-cancel", "n_clicks"),
+        prevent_initial_call=True,
+    )
+    _register_save(app, data)
 
-    async def save(clicks: int | None, server_id: int | None, changed: int, *values: Any) -> tuple[Any, ...]:
-        if not clicks:
-            return no_update, no_update, no_update, no_update
+
+def _register_save(app: Dash, data: Data) -> None:
+
+    async def save(_: int | None, server_id: int | None, changed: int, *values: Any) -> tuple[Any, ...]:
         try:
             fields = _fields(dict(zip((*_FIELDS, "is_active", "forget"), values, strict=True)))
             if server_id is None:
@@ -151,14 +157,17 @@ def register(app: Dash, data: Data) -> None:
             else:
                 server = await asyncio.to_thread(data.update_server, server_id, fields)
         except HpsError as error:
-            return no_update, notices.failure(error), no_update, no_update
-        return False, None, changed + 1, server.id if server.host_key is None else no_update
+            return no_update, notices.failure(error), no_update, no_update, no_update
+        # Who has no pinned key yet goes on to the fingerprints.
+        following = (no_update, no_update) if server.host_key else ({"id": server.id, "at": time.time()}, True)
+        return False, None, changed + 1, *following
 
     app.callback(
         Output("form", "opened", allow_duplicate=True),
         Output("form-error", "children", allow_duplicate=True),
         Output("servers-changed", "data", allow_duplicate=True),
-        Output("connection-id", "data", allow_duplicate=True),
+        Output("server-test", "data", allow_duplicate=True),
+        Output("connection", "opened", allow_duplicate=True),
         Input("form-save", "n_clicks"),
         State("form-id", "data"),
         State("servers-changed", "data"),
