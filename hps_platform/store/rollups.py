@@ -36,7 +36,9 @@ def summaries(family: Family) -> sql.Composable:
     parts: list[sql.Composable] = [sql.SQL("count(*)::integer")]
     for column in family.rollup_columns:
         value = sql.SQL("r.{}").format(sql.Identifier(column.name))
-        parts += [sql.SQL("{}({})::real").format(sql.SQL(function), value) for function in ("avg", "min", "max")]
+        # Much quicker than avg(), which also keeps squares, and divides integers as numerics.
+        parts.append(sql.SQL("(sum({v}::float8) / nullif(count({v}), 0))::real").format(v=value))
+        parts += [sql.SQL("{}({})::real").format(sql.SQL(function), value) for function in ("min", "max")]
     return sql.SQL(", ").join(parts)
 
 
