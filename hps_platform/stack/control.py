@@ -151,6 +151,7 @@ def _steps(settings: Settings, account: _Account) -> list[Step]:
     def schema() -> None:
         from hps_platform.store.database import migrate
 
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         migrate(settings.dsn())
 
     def topics() -> None:
@@ -258,8 +259,8 @@ def _end(record: Record, supervisor: Supervisor, progress: Tell = lambda _: None
     try:
         if pid is not None:
             names = [name for name, program in supervisor.programs().items() if program.pid is not None]
-            for stage in ([name for name in names if name not in _DATABASES], [n for n in names if n in _DATABASES]):
-                _stop_all(supervisor, stage, progress)
+            _stop_all(supervisor, [name for name in names if name not in _DATABASES], 5, progress)
+            _stop_all(supervisor, [name for name in names if name in _DATABASES], 9, progress)
             supervisor.shutdown()
             psutil.wait_procs([psutil.Process(pid)], timeout=3)
     except (StackError, psutil.NoSuchProcess) as error:
@@ -269,10 +270,11 @@ def _end(record: Record, supervisor: Supervisor, progress: Tell = lambda _: None
     return pid is not None or bool(rest)
 
 
-def _stop_all(supervisor: Supervisor, names: Sequence[str], progress: Tell) -> None:
+def _stop_all(supervisor: Supervisor, names: Sequence[str], timeout_s: float, progress: Tell) -> None:
+    """Return when they have ended; supervisord itself kills what has not after its `stop_wait_s`."""
     for name in names:
         supervisor.stop(name)
-    deadline = time.monotonic() + 7  # supervisord itself kills after `stop_wait_s`
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         left = [name for name, program in supervisor.programs().items() if program.pid is not None and name in names]
         if not left:

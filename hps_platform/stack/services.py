@@ -45,7 +45,7 @@ class Service:
     port_variable: str = ""
     url: str | None = None
     stop_signal: str = "TERM"
-    stop_wait_s: int = 5
+    stop_wait_s: int = 4
     start_timeout_s: float = 300.0
     external: bool = False
     note: str = ""
@@ -209,6 +209,7 @@ def postgres(settings: Settings, command: Callable[[], list[str]], note: str = "
         port_variable=variable("postgres_port"),
         # SIGTERM would wait until every client has gone.
         stop_signal="INT",
+        stop_wait_s=8,
         note=note,
     )
 
@@ -218,6 +219,7 @@ def kafka(settings: Settings, command: Callable[[], list[str]]) -> Service:
         "kafka",
         tuple(command()),
         Health("kafka", f"127.0.0.1:{settings.kafka_port}", "answers requests"),
+        stop_wait_s=8,
         port=settings.kafka_port,
         port_variable=variable("kafka_port"),
     )
