@@ -113,26 +113,26 @@ def test_a_server_without_a_model_is_told_so(web: Web, busy: int, server_id: int
 
 
 def test_history_is_newest_first_and_of_anomalies_unless_all_are_asked_for(web: Web, busy: int) -> None:
-    found = get(web, "history/", server_id=busy, page_size=5)
+    found = get(web, "history/", server_id=busy)
     assert list(found) == ["count", "next", "previous", "results"]
-    assert found["count"] >= 5
-    times = [row["timestamp"] for row in found["results"]]
-    assert times == sorted(times, reverse=True)
+    assert found["count"] >= 1
     first = found["results"][0]
     assert first["is_anomaly"] is True
     assert first["hostname"] == "busy"
     assert first["metric_values"]["us"] > 0
     assert set(first["contributions"][0]) == {"column", "weight"}
     assert first["forest_score"] is not None
-    with web.viewer as client:
-        second = client.get(found["next"]).json()
-    assert second["previous"] is not None
-    assert second["results"][0]["timestamp"] < times[-1]
 
     everything = get(web, "history/", server_id=busy, is_anomaly="all", page_size=1000)
     assert everything["count"] > 4_000
+    times = [row["timestamp"] for row in everything["results"]]
+    assert times == sorted(times, reverse=True)
     normal = next(row for row in everything["results"] if not row["is_anomaly"])
     assert normal["metric_values"] == {}
+    with web.viewer as client:
+        second = client.get(everything["next"]).json()
+    assert second["previous"] is not None
+    assert second["results"][0]["timestamp"] < times[-1]
 
     within = get(web, "history/", server_id=busy, start=moment(HOG_START), end=moment(HOG_END))
     assert 0 < within["count"] <= found["count"]
