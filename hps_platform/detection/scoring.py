@@ -214,7 +214,7 @@ def _score_server(
             pl.when(shown).then(_as_json(results, "contributions")).alias("contributions"),
         )
         detections.clear_scheduled(conn, server.id, start, end)
-        run_id = detections.run_to_extend(conn, server.id, model.version, start)
+        run_id = detections.run_to_extend(conn, server.id, model.version, start, end)
         if run_id is None:
             run_id = uuid4()
             detections.begin_run(

@@ -94,16 +94,20 @@ def fail_run(conn: Connection[Any], run_id: UUID, message: str, seconds: float) 
     )
 
 
-def run_to_extend(conn: Connection[Any], server_id: int, model_version: str, start: datetime) -> UUID | None:
-    """The scheduled run of that model which ended at `start`, unless `start` begins another day (UTC)."""
+def run_to_extend(
+    conn: Connection[Any], server_id: int, model_version: str, start: datetime, end: datetime
+) -> UUID | None:
+    """The scheduled run of that model which ended at `start`, as long as `end` is still on its last day (UTC)."""
     row = conn.execute(
         """
         SELECT run_id FROM anomaly_detection_runs
         WHERE server_id = %(server)s AND trigger = 'scheduled' AND model_version = %(version)s
-          AND end_time = %(start)s AND date_trunc('day', %(start)s::timestamptz) <> %(start)s
+          AND end_time = %(start)s
+          AND date_trunc('day', %(start)s::timestamptz - interval '1 us')
+            = date_trunc('day', %(end)s::timestamptz - interval '1 us')
         ORDER BY started_at DESC LIMIT 1
         """,
-        {"server": server_id, "version": model_version, "start": start},
+        {"server": server_id, "version": model_version, "start": start, "end": end},
     ).fetchone()
     return row[0] if row else None
 
