@@ -35,7 +35,26 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+def commands() -> frozenset[str]:
+    """The names of all commands."""
+    return frozenset(_COMMANDS)
+
+
+def application(chosen: str | None) -> typer.Typer:
+    """The command line with the chosen command loaded; of the others it only knows what `--help` says."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    for name, (_, summary) in _COMMANDS.items():
+        if name != chosen:
+            app.command(name, help=summary)(lambda: None)
+            continue
+        topic = _load(name)
+        own = [entry for entry in topic.registered_commands if _name_of(entry) == name]
+        if own:
+            app.registered_commands.append(own[0])
+        else:
+            app.add_typer(topic, name=name, help=summary, no_args_is_help=True)
+    return app
 
 
 def _load(name: str) -> typer.Typer:
@@ -51,31 +70,12 @@ def _load(name: str) -> typer.Typer:
     return topic
 
 
-def _summary_only(name: str) -> None:
-    """Shows a command in `hps --help` without importing what it needs."""
-    app.command(name, help=_COMMANDS[name][1])(lambda: None)
-
-
-def _register(chosen: str | None) -> None:
-    for name, (_, summary) in _COMMANDS.items():
-        if name != chosen:
-            _summary_only(name)
-            continue
-        topic = _load(name)
-        own = [entry for entry in topic.registered_commands if _name_of(entry) == name]
-        if own:
-            app.registered_commands.append(own[0])
-        else:
-            app.add_typer(topic, name=name, help=summary, no_args_is_help=True)
-
-
 def _name_of(entry: CommandInfo) -> str | None:
     if entry.name:
         return entry.name
     return entry.callback.__name__.replace("_", "-") if entry.callback else None
 
 
-@app.callback()
 def _root(
     ctx: typer.Context,
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks and debug logs."),
@@ -100,8 +100,7 @@ def _root(
 def main() -> None:
     """Entry point of the console script; exits 1 on an error of ours, 2 on wrong usage."""
     try:
-        _register(next((word for word in sys.argv[1:] if not word.startswith("-")), None))
-        app(prog_name="hps")
+        application(next((word for word in sys.argv[1:] if not word.startswith("-")), None))(prog_name="hps")
     except HpsError as error:
         if "--debug" in sys.argv:
             raise
