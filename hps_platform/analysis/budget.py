@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hps_platform.analysis.accuracy import Bools, runs
+from hps_platform.analysis.accuracy import Bools
 from hps_platform.analysis.features import DAY_S, Floats
 
 PRESETS = (0.1, 0.25, 0.5)
@@ -121,10 +121,9 @@ def past_limits(scores: Floats, limits: Floats) -> Bools:
 
 def episodes(times: Floats, flags: Bools) -> list[tuple[int, int]]:
     """Alarm episodes as (first row, last row): flagged rows not more than ten minutes apart are one episode."""
-    found: list[tuple[int, int]] = []
-    for first, last in runs(flags):
-        if found and times[first] - times[found[-1][1]] <= MERGE_GAP_S:
-            found[-1] = (found[-1][0], last)
-        else:
-            found.append((first, last))
-    return found
+    flagged = np.flatnonzero(flags)
+    if not flagged.size:
+        return []
+    begins = np.flatnonzero(np.diff(times[flagged], prepend=-np.inf) > MERGE_GAP_S)
+    ends = np.append(begins[1:] - 1, flagged.size - 1)
+    return list(zip(flagged[begins].tolist(), flagged[ends].tolist(), strict=True))
