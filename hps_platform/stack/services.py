@@ -115,6 +115,8 @@ def dagster_environment(settings: Settings, record: Record) -> dict[str, str]:
         "DAGSTER_CODE_HOST": os.environ.get("DAGSTER_CODE_HOST", "127.0.0.1"),
         "DAGSTER_CODE_PORT": os.environ.get("DAGSTER_CODE_PORT") or str(record.port("dagster_code", keep=True)),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        # Runs decode and commit in threads of their own; more of them only take turns.
+        "POLARS_MAX_THREADS": "1",
     }
 
 
