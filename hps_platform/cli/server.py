@@ -17,8 +17,6 @@ import typer
 from hps_platform.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from psycopg import Connection
-
     from hps_platform.collector import ConnectionReport
     from hps_platform.store.secrets import SecretBox
     from hps_platform.store.servers import Server
@@ -41,7 +39,7 @@ _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
 
 
 @contextmanager
-def _connection() -> "Iterator[Connection[Any]]":
+def _connection() -> Iterator[Any]:
     from hps_platform import settings as configuration
     from hps_platform.store.database import Database
 

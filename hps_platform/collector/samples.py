@@ -13,6 +13,7 @@ from typing import Any
 
 from hps_platform import dialects
 from hps_platform.dialects import Outcome, Parsed, PlannedCommand
+from hps_platform.dialects.commandline import programs
 from hps_platform.metrics import rates
 from hps_platform.metrics.family import Family
 from hps_platform.metrics.sample import STREAMED, DeadLetter, Row, Sample
@@ -112,7 +113,7 @@ class Series:
         if self.family.name == "process":
             raw, rows = busiest(output, rows)
         elif self.family.name == "iostat":
-            rows = rates.interval_rates(rows, output.planned.interval_s)
+            rows = rates.interval_rates(rows, _measured_s(output.planned))
         elif self.family.name == "netstat":
             rows = self._rated(rows, output.arrival)
         self._seq += 1
@@ -230,3 +231,9 @@ def busiest(output: Output, rows: Sequence[Row]) -> tuple[str, list[Row]]:
     )
     again = dialects.parse(output.system, output.planned.command, short, streamed=output.streamed)
     return (short if again.rows == kept else output.text), kept
+
+
+def _measured_s(planned: PlannedCommand) -> float:
+    """How long the command measures for, which of a one-shot is less than how often it is run."""
+    intervals = (program.interval for program in programs(planned.command))
+    return next((interval for interval in intervals if interval), planned.interval_s)

@@ -109,7 +109,9 @@ def _planned(os: str, family: str, template: str, interval: float | None, overri
     # These commands take whole seconds.
     whole = max(1, round(interval_s))
     if interval_s > LONGEST_STREAM_S:
-        return PlannedCommand(family, template.format(interval=f"{whole} 2"), False, interval_s)
+        # A command that is left behind by a killed collector must not outlive it for long, either.
+        measured = round(LONGEST_STREAM_S)
+        return PlannedCommand(family, template.format(interval=f"{measured} 2"), False, interval_s)
     return PlannedCommand(family, template.format(interval=whole), True, float(whole))
 
 

@@ -94,6 +94,22 @@ def test_counters_become_rates_over_the_time_that_really_passed(
     assert emitted.samples[1].rows[0]["ipkts_s"] == 20.0
 
 
+def test_totals_of_an_interval_are_divided_by_what_the_command_measured_not_by_how_often_it_runs(
+    series: Callable[[str], Series], emitted: Emitted
+) -> None:
+    text = (
+        "Disks:         % tm_act     Kbps      tps    Kb_read   Kb_wrtn\n"
+        "hdisk0           1.0     10.0      2.0       9000       9000\n\n"
+        "Disks:         % tm_act     Kbps      tps    Kb_read   Kb_wrtn\n"
+        "hdisk0           1.0     15.0      2.0        100         50\n"
+    )
+    (planned,) = (line for line in dialects.plan("aix", {"iostat": 60}) if line.family == "iostat")
+    assert (planned.stream, planned.interval_s) == (False, 60.0)
+    assert series("iostat").answered(Output("aix", planned, text, Arrival(0, 0.0), 0))
+    (row,) = emitted.samples[0].rows
+    assert (row["kb_read_s"], row["kb_wrtn_s"]) == (10.0, 5.0)
+
+
 def _process_list(count: int) -> str:
     lines = [
         "    PID    PPID USER                             %CPU %MEM    VSZ   RSS     ELAPSED     TIME STAT COMMAND"

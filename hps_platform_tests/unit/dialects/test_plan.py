@@ -30,7 +30,7 @@ def test_intervals() -> None:
     planned = {command.family: command for command in plan("linux", {"vmstat": 5, "iostat": 60, "process": 120})}
 
     assert planned["vmstat"] == PlannedCommand("vmstat", "LC_ALL=C vmstat -n 5", True, 5.0)
-    assert planned["iostat"] == PlannedCommand("iostat", "LC_ALL=C iostat -dxk 60 2", False, 60.0)
+    assert planned["iostat"] == PlannedCommand("iostat", "LC_ALL=C iostat -dxk 10 2", False, 60.0)
     assert planned["process"].interval_s == 120.0
 
 
