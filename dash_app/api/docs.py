@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import fastapi_offline
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, HTMLResponse
@@ -13,11 +14,12 @@ from hps_platform.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
 
-_FILES = Path(__file__).parent / "swagger"
-_TYPES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "start.js": "text/javascript",
+# Swagger UI's own files come from a package that holds them for use without a content delivery network.
+_SWAGGER = Path(fastapi_offline.__file__).parent / "static"
+_FILES = {
+    "swagger-ui-bundle.js": (_SWAGGER, "text/javascript"),
+    "swagger-ui.css": (_SWAGGER, "text/css"),
+    "start.js": (Path(__file__).parent / "swagger", "text/javascript"),
 }
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -45,9 +47,10 @@ async def page() -> Response:
 
 @router.get("/api/docs/{name}")
 async def asset(name: str) -> Response:
-    if name not in _TYPES:
+    if name not in _FILES:
         raise NotFound(f"there is no {name[:60]!r} here")
-    return FileResponse(_FILES / name, media_type=_TYPES[name], headers={"Cache-Control": "private, max-age=3600"})
+    folder, media_type = _FILES[name]
+    return FileResponse(folder / name, media_type=media_type, headers={"Cache-Control": "private, max-age=3600"})
 
 
 def describe(api: FastAPI) -> None:
