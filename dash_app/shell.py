@@ -12,6 +12,7 @@ from uuid import uuid4
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, set_props
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 
 from dash_app.components import icons, notices
 from dash_app.components.aria import aria, in_browser
@@ -74,12 +75,13 @@ def mount(api: FastAPI, data: Data) -> Dash:
         assets_folder=str(Path(__file__).parent / "assets"),
         index_string=_INDEX,
         serve_locally=True,
-        compress=True,
         suppress_callback_exceptions=True,
         on_error=_unexpected,
         # Only the live stream asks for a socket: with the global switch a refused socket would stop every page.
         websocket_callbacks=False,
     )
+    # A middle level: Dash's own `compress` takes the highest, which holds the event loop up for twice as long.
+    api.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
     app.layout = lambda: _layout(data)
     _register(app, data)
     for page in pages():

@@ -4,6 +4,17 @@ window.dash_clientside = window.dash_clientside || {};
   const skip = () => window.dash_clientside.no_update;
   const outputs = () => window.dash_clientside.callback_context.outputs_list;
 
+  // Whoever isn't signed in any more goes to the sign-in page and comes back here.
+  const signInAgain = function (response) {
+    if (response.status === 401) {
+      const here = window.location.pathname + window.location.search;
+      window.location.assign("/login?next=" + encodeURIComponent(here));
+    }
+    return response;
+  };
+  const fetched = window.fetch.bind(window);
+  window.fetch = (...request) => fetched(...request).then(signInAgain);
+
   // The live stream's last signs of life, on this page load.
   const live = { beatAt: 0, startedAt: 0, asked: false, waiting: {} };
   window.hpsLive = live;
@@ -115,7 +126,9 @@ window.dash_clientside = window.dash_clientside || {};
       if (why.includes("live-connected.data")) return now - live.startedAt > 2000 ? begin(choice) : skip();
       if (live.asked) return begin(choice);
       // No sign of life for long: a stream that the server gave up, or a socket that went away unnoticed.
-      return now - Math.max(live.beatAt, live.startedAt) > 30000 ? begin(choice) : skip();
+      if (now - Math.max(live.beatAt, live.startedAt) < 30000) return skip();
+      window.fetch("/api/servers/?page_size=1").catch(() => null); // a socket can't tell that a session has ended
+      return begin(choice);
     },
 
     push: function (push) {

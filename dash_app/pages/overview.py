@@ -26,6 +26,8 @@ STALE_S = 120.0
 """A server that is logged in but sent nothing for so long is shown as stale."""
 HOT_PCT = 90.0
 MAX_EPISODES = 10
+MAX_ROWS = 100
+"""Servers in the table: those after them are doing better."""
 _DAY = timedelta(days=1)
 
 
@@ -197,13 +199,14 @@ def _tile(label: str, value: str, color: str | None) -> Any:
 
 
 def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged: Counter[int], now: datetime) -> Any:
-    head = ["Server", "State", *[parts.number_head(one.title) for one in HEADLINES]]
-    head += [parts.number_head("Anomalies")]
-    body = [
-        _fleet_row(server, rows.get(server.id, {}), flagged[server.id], now)
-        for server in _worst_first(servers, rows, flagged, now)
-    ]
-    return parts.table(head, body, caption="Servers with state and headline values", min_width=960)
+    head = ["Server", "State", *[parts.number_head(one.title) for one in HEADLINES], parts.number_head("Anomalies")]
+    ordered = _worst_first(servers, rows, flagged, now)
+    body = [_fleet_row(server, rows.get(server.id, {}), flagged[server.id], now) for server in ordered[:MAX_ROWS]]
+    table = parts.table(head, body, caption="Servers with state and headline values", min_width=960)
+    if len(ordered) <= MAX_ROWS:
+        return table
+    more = text.count(len(ordered) - MAX_ROWS, "server")
+    return [table, dmc.Text([f"{more} in a better state: ", parts.link("all servers", "/servers")], size="sm", mt="xs")]
 
 
 def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datetime) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hps_platform.store.servers import Server
 
 REFRESH_S = 10
+MAX_ROWS = 200
 
 
 async def layout(data: Data, query: Query) -> Any:
@@ -166,11 +167,12 @@ def _table(servers: "list[Server]", wanted: str, now: datetime, *, admin: bool) 
         parts.number_head("Last seen"),
         parts.number_head(""),
     ]
-    rows = [
-        _row(server, now, admin=admin)
-        for server in sorted(shown, key=lambda one: (-states.state(one.status).urgency, one.hostname))
-    ]
-    return parts.table(head, rows, caption="Registered servers, those that need attention first", min_width=980)
+    ordered = sorted(shown, key=lambda one: (-states.state(one.status).urgency, one.hostname))
+    rows = [_row(server, now, admin=admin) for server in ordered[:MAX_ROWS]]
+    table = parts.table(head, rows, caption="Registered servers, those that need attention first", min_width=980)
+    if len(shown) <= MAX_ROWS:
+        return table
+    return [table, dmc.Text(f"{MAX_ROWS} of {text.count(len(shown), 'server')}: filter to see others.", size="sm")]
 
 
 def _searchable(server: "Server") -> str:

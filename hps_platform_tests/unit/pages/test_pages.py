@@ -135,6 +135,15 @@ def test_overview_puts_the_worst_first() -> None:
     assert [one.hostname for one in fleet] == ["dead", "silent", "odd", "busy", "quiet", "off"]
 
 
+def test_large_fleets_are_cut_with_a_word() -> None:
+    known = [server(id=number, hostname=f"host{number:04}") for number in range(1, 1201)]
+    _, body = overview._build(Fleet(known=known).as_data(), NOW)
+    text = shown(body)
+    assert "1 100 servers in a better state" in text
+    assert len(text) < 400_000
+    assert "200 of 1 200 servers" in shown(servers._table(known, "", NOW, admin=True))
+
+
 def test_overview_with_anomalies_and_progress() -> None:
     preparing = {"title": "Preparing 14 days", "message": "landing rows", "done": 0.62}
     progress, body = overview._build(Fleet(found=[anomaly(3)], preparing=preparing).as_data(), NOW)
