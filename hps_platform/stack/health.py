@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 
 import httpx
 import psutil
@@ -49,9 +50,15 @@ def _kafka(health: Health, _: Settings) -> str:
     return "" if kafka.answers(*_address(health.target)) else f"no answer on {health.target}"
 
 
+@cache
+def _client() -> httpx.Client:
+    """One for all questions: making one reads the certificates of the machine, which takes longer than asking."""
+    return httpx.Client(timeout=_TIMEOUT_S, trust_env=False)
+
+
 def _http(health: Health, _: Settings) -> str:
     try:
-        status = httpx.get(health.target, timeout=_TIMEOUT_S, trust_env=False).status_code
+        status = _client().get(health.target).status_code
     except httpx.HTTPError as error:
         return f"no answer from {health.target} ({type(error).__name__})"
     return "" if status < 400 else f"{health.target} answers {status}"
@@ -74,7 +81,7 @@ def _grpc(health: Health, _: Settings) -> str:
 def _daemon(health: Health, _: Settings) -> str:
     """Heartbeats as the webserver reports them: the daemon itself listens nowhere."""
     try:
-        answer = httpx.post(f"{health.target}/graphql", json={"query": _DAEMONS}, timeout=_TIMEOUT_S, trust_env=False)
+        answer = _client().post(f"{health.target}/graphql", json={"query": _DAEMONS})
         daemons = answer.json()["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         return f"its heartbeats are unknown: the webserver does not tell ({type(error).__name__})"

@@ -18,7 +18,7 @@ from hps_platform.stack.supervisor import Program, Supervisor
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.1
+_POLL_S = 0.2
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"(^|\W)(\w*(Error|Exception)\b|ERROR|FATAL|error:)")
 _ATTEMPTS = 3
