@@ -98,7 +98,11 @@ def _follow(console: Console, settings: Settings) -> None:
                 return
             console.print("supervisord is gone: starting again")
             stack.start(settings, progress=lambda line: console.print(f"  {line}", markup=False))
-        seen = {name: (program.state, program.restarts) for name, program in supervisor.programs().items()}
+        try:
+            programs = supervisor.programs()
+        except StackError:
+            continue  # it is just ending: the next round sees why
+        seen = {name: (program.state, program.restarts) for name, program in programs.items()}
         for name, (state, restarts) in seen.items():
             if known and known.get(name) != (state, restarts):
                 console.print(f"{time.strftime('%H:%M:%S')}  {name}: {state} (restarts: {restarts})", markup=False)

@@ -82,7 +82,7 @@ def start(settings: Settings, *, extra: Sequence[Service] | None = None, progres
             _end(record, supervisor)
             runs = False
         if not runs:
-            end(leftovers(record.identity), grace_s=5)
+            end(leftovers(record), grace_s=5)
         record.port("kafka_controller", keep=runs)
         record.port("dagster_code", keep=runs)
         record.port("supervisor", keep=runs)
@@ -265,7 +265,7 @@ def _end(record: Record, supervisor: Supervisor, progress: Tell = lambda _: None
             psutil.wait_procs([psutil.Process(pid)], timeout=3)
     except (StackError, psutil.NoSuchProcess) as error:
         log.debug("supervisord went while it was ended: %s", error)
-    rest = leftovers(record.identity)
+    rest = leftovers(record)
     end(rest, grace_s=2)
     return pid is not None or bool(rest)
 

@@ -52,6 +52,11 @@ class Record:
         known = {name for name in cls.__dataclass_fields__ if name != "data_dir"}
         return cls(data_dir, **{name: value for name, value in content.items() if name in known})
 
+    @property
+    def mark(self) -> str:
+        """What every process of this stack carries in its environment; a copied data directory has another one."""
+        return f"{self.identity} {self.data_dir.resolve()}"
+
     def save(self) -> None:
         """Write the file: whole or not at all, never readable by others."""
         content = asdict(self)
@@ -112,6 +117,14 @@ def _differs(address: str, recorded: object) -> bool:
     return bool(address) and plain(address) != plain(recorded)
 
 
+def reachable(settings: Settings) -> str:
+    """Where this machine itself reaches what listens on the bind address, as it stands in a URL."""
+    bound = settings.bind_address
+    if bound in ("0.0.0.0", "::", "localhost"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{bound}]" if ":" in bound else bound
+
+
 def remember(settings: Settings, record: Record, elsewhere: frozenset[str]) -> Settings:
     """Complete the record's settings (secrets, ports, embedded addresses); the settings that follow from it."""
     known = record.settings
@@ -128,8 +141,8 @@ def remember(settings: Settings, record: Record, elsewhere: frozenset[str]) -> S
         chosen |= _embedded_postgres(settings, known)
     for service, name, address in (
         ("kafka", "kafka_bootstrap_servers", f"127.0.0.1:{settings.kafka_port}"),
-        ("mlflow", "mlflow_tracking_uri", f"http://127.0.0.1:{settings.mlflow_port}"),
-        ("dagster-webserver", "dagster_url", f"http://127.0.0.1:{settings.dagster_port}"),
+        ("mlflow", "mlflow_tracking_uri", f"http://{reachable(settings)}:{settings.mlflow_port}"),
+        ("dagster-webserver", "dagster_url", f"http://{reachable(settings)}:{settings.dagster_port}"),
     ):
         if service in elsewhere:
             known.pop(name, None)

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 import hps_platform
 from hps_platform.errors import StackError
 from hps_platform.settings import Settings, variable
-from hps_platform.stack.record import ADDRESSES, Record
+from hps_platform.stack.record import ADDRESSES, Record, reachable
 
 Kind = Literal["postgres", "kafka", "http", "grpc", "daemon", "ssh", "process"]
 CODE_LOCATION = "hps_platform"
@@ -126,7 +126,7 @@ def mlflow(settings: Settings) -> Service:
     return Service(
         "mlflow",
         (program("mlflow"), "server", *options, "--artifacts-destination", artifacts.as_uri()),
-        Health("http", f"http://127.0.0.1:{port}/health", "answers GET /health"),
+        Health("http", f"http://{reachable(settings)}:{port}/health", "answers GET /health"),
         environment={
             # With job execution on, and four workers, it would be 15 processes and 2.6 GB.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -136,7 +136,7 @@ def mlflow(settings: Settings) -> Service:
         after=("databases",),
         port=port,
         port_variable=variable("mlflow_port"),
-        url=f"http://127.0.0.1:{port}",
+        url=f"http://{reachable(settings)}:{port}",
     )
 
 
@@ -146,7 +146,7 @@ def dagster(settings: Settings, record: Record) -> list[Service]:
     code = environment["DAGSTER_CODE_HOST"], environment["DAGSTER_CODE_PORT"]
     bind = code[0] if code[0] == "127.0.0.1" else settings.bind_address
     workspace = ("-w", str(root_file("workspace.yaml")))
-    ui = f"http://127.0.0.1:{settings.dagster_port}"
+    ui = f"http://{reachable(settings)}:{settings.dagster_port}"
     serve = ["api", "grpc", "--host", bind, "--port", code[1], "--location-name", CODE_LOCATION]
     root = str(root_file("workspace.yaml").parent)
     location = ["--module-name", "hps_platform.definitions", "--working-directory", root]
@@ -194,7 +194,7 @@ def app(settings: Settings) -> Service:
     return Service(
         "app",
         (sys.executable, "-m", "dash_app"),
-        Health("http", f"http://127.0.0.1:{settings.app_port}/health/", "answers GET /health/"),
+        Health("http", f"http://{reachable(settings)}:{settings.app_port}/health/", "answers GET /health/"),
         after=("schema", "topics", "account"),
         port=settings.app_port,
         port_variable=variable("app_port"),

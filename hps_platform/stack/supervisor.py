@@ -134,7 +134,7 @@ class Supervisor:
         try:
             pid = int((self.run / "supervisord.pid").read_text())
             process = psutil.Process(pid)
-            if process.status() == psutil.STATUS_ZOMBIE or str(self.configuration) not in process.cmdline():
+            if process.status() == psutil.STATUS_ZOMBIE or process.environ().get(MARK) != self._record.mark:
                 return None
         except (FileNotFoundError, ValueError, psutil.Error):
             return None
@@ -156,7 +156,7 @@ class Supervisor:
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
         done = subprocess.run(
             command,
-            env={**environment, MARK: self._record.identity},
+            env={**environment, MARK: self._record.mark},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -260,15 +260,15 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def leftovers(identity: str, *, spare: frozenset[int] = frozenset()) -> list[psutil.Process]:
-    """Processes that carry a stack's mark, except those in `spare` and this process and its parents."""
-    spared = spare | {psutil.Process().pid} | {parent.pid for parent in psutil.Process().parents()}
+def leftovers(record: Record) -> list[psutil.Process]:
+    """Processes that carry a stack's mark, with all below them; never this process or its parents."""
+    spared = {psutil.Process().pid} | {parent.pid for parent in psutil.Process().parents()}
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
             if process.pid in spared or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if process.environ().get(MARK) == identity:
+            if process.environ().get(MARK) == record.mark:
                 found += [process, *process.children(recursive=True)]
         except (psutil.Error, OSError):
             continue

@@ -64,7 +64,7 @@ def test_a_busy_port_is_named_with_its_holder(tmp_path: Path) -> None:
     assert line.endswith("set HPS_KAFKA_PORT")
     record = Record.load(tmp_path / "data")
     assert record is not None
-    assert leftovers(record.identity) == []
+    assert leftovers(record) == []
 
 
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_an_external_server_that_does_not_answer(tmp_path: Path) -> None:
     assert line == f"hps: postgres at 127.0.0.1:{port}, which is not run here, does not answer"
     record = Record.load(tmp_path / "data")
     assert record is not None
-    assert leftovers(record.identity) == []
+    assert leftovers(record) == []
 
 
 def test_down_status_and_env_where_nothing_was_started(tmp_path: Path) -> None:

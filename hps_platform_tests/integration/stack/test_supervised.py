@@ -39,7 +39,7 @@ def record(tmp_path: Path) -> Iterator[Record]:
     made = Record(tmp_path)
     yield made
     _end(made, Supervisor(made))
-    end(leftovers(made.identity), grace_s=1)
+    end(leftovers(made), grace_s=1)
 
 
 def bring_up(record: Record, *services: Service) -> Supervisor:
@@ -87,7 +87,7 @@ def test_the_end_takes_everything_also_what_ignores_it(record: Record) -> None:
     began = time.monotonic()
     assert _end(record, supervisor)
     assert time.monotonic() - began < 15
-    assert leftovers(record.identity) == []
+    assert leftovers(record) == []
     assert supervisor.pid() is None
     assert pid is not None
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -102,9 +102,9 @@ def test_what_a_killed_supervisord_leaves_does_not_block_the_next_start(record: 
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: supervisor.pid() is None)
-    assert len(leftovers(record.identity)) >= 2
-    end(leftovers(record.identity), grace_s=5)
-    assert leftovers(record.identity) == []
+    assert len(leftovers(record)) >= 2
+    end(leftovers(record), grace_s=5)
+    assert leftovers(record) == []
     assert bring_up(record, one).programs()["one"].state in ("starting", "running")
 
 

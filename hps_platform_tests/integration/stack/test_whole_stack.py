@@ -101,7 +101,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     (made.data_dir / "said.txt").write_text(started.stdout)
     yield made
     made.hps("down")
-    assert leftovers(made.record.identity) == []
+    assert leftovers(made.record) == []
 
 
 def test_everything_is_well_after_up_and_the_password_is_shown(shell: Shell) -> None:
@@ -181,7 +181,7 @@ def test_a_busy_port_is_named_and_leaves_nothing_running(shell: Shell, tmp_path:
     assert line.startswith(f"hps: port {shell.environment['HPS_APP_PORT']} for app is taken by ")
     assert f"pid {shell.service('app')['pid']}" in line
     assert "HPS_APP_PORT" in line
-    assert leftovers(other.record.identity) == []
+    assert leftovers(other.record) == []
 
 
 @pytest.mark.parametrize("name", ["postgres", "kafka", "app", "collector", "dagster-daemon", "mlflow", "dagster-code"])
@@ -234,7 +234,7 @@ def test_services_of_ones_own_are_used_instead_of_embedded_ones(shell: Shell, tm
         assert not (other.data_dir / "kafka").exists()
     finally:
         other.hps("down")
-    assert leftovers(other.record.identity) == []
+    assert leftovers(other.record) == []
     assert shell.status()["ok"] is True
 
 
@@ -243,7 +243,7 @@ def test_down_is_quick_and_leaves_nothing(shell: Shell) -> None:
     ended = shell.hps("down")
     took = time.monotonic() - began
     assert ended.returncode == 0
-    assert leftovers(shell.record.identity) == []
+    assert leftovers(shell.record) == []
     assert all(is_free(int(shell.environment[variable(name)])) for name in PORTS)
     asked = shell.hps("status", "--json")
     assert asked.returncode == 1
@@ -271,7 +271,7 @@ def test_a_second_start_finds_everything_again_and_an_interrupt_ends_it(shell: S
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode == 0
-    assert leftovers(shell.record.identity) == []
+    assert leftovers(shell.record) == []
 
 
 def test_purging_removes_the_data(shell: Shell) -> None:

@@ -1,6 +1,7 @@
 """What a stack remembers, and which services count as somebody else's."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,27 @@ def test_unnamed_ports_stay_while_they_are_free(tmp_path: Path) -> None:
     assert record.port("kafka_controller") == port
     record.save()
     assert json.loads((tmp_path / "stack.json").read_text())["ports"] == {"kafka_controller": port}
+
+
+@pytest.mark.parametrize(
+    ("bind", "reached"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.1.2.3", "10.1.2.3"), ("::1", "[::1]")],  # noqa: S104
+)
+def test_services_are_asked_where_they_listen(tmp_path: Path, bind: str, reached: str) -> None:
+    settings, record = started(tmp_path, bind_address=bind)
+    assert settings.tracking_uri == f"http://{reached}:5000"
+    assert services.mlflow(settings).health.target == f"http://{reached}:5000/health"
+    assert services.dagster(settings, record)[2].health.target == f"http://{reached}:3000/server_info"
+
+
+def test_a_copied_data_directory_is_another_stack(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    record = Record(tmp_path / "one")
+    record.save()
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    copy, link = Record.load(tmp_path / "two"), Record.load(tmp_path / "link")
+    assert copy is not None
+    assert link is not None
+    assert copy.mark != record.mark
+    assert link.mark == record.mark
