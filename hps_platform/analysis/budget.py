@@ -21,31 +21,74 @@ TRAILING_DAYS = 7
 MERGE_GAP_S = 600.0
 FLOOR = 2.0
 """Never alarm below this score: a mean tail probability of 1 % is no news, however quiet the week was."""
+_ALARMED_AT_MOST = 0.05
+_SPLIT_AT_MOST = 8
+_PARTS = 144
+_HABIT_DAYS = 4
 
 
-def level(times: Floats, scores: Floats, allowed: int) -> float:
-    """The score at which episode number `allowed + 1` would begin: alarm above it, and no more than `allowed` begin.
+def level(times: Floats, scores: Floats, allowed: int, *, merging: bool = True) -> float:
+    """The lowest score above which no more than `allowed` alarm episodes would have been raised.
 
-    `times` ascend, in seconds; NaN scores are skipped. Without scores there is no ground for an alarm: infinity.
+    `times` ascend, in seconds; NaN scores are skipped. With `merging`, peaks of one long incident that grow together
+    further down count as one episode there, as long as no more than a twentieth of the time would have been alarmed;
+    without it, the level is where episode number `allowed + 1` begins. Without scores there is no ground for an alarm:
+    infinity.
     """
     seen = np.isfinite(scores)
     times, scores = times[seen], scores[seen]
     if not scores.size:
         return float("inf")
+    order = np.argsort(-scores, kind="stable").tolist()
+    found = float(scores[order[0]])
+    longest = int(_ALARMED_AT_MOST * len(order))
     raised: list[float] = []  # times of the rows taken so far, strangest first
-    episodes = 0
-    for row in np.argsort(-scores, kind="stable").tolist():
+    count = 0
+    for rank, row in enumerate(order):
         if scores[row] <= FLOOR:
-            break
+            return FLOOR if count <= allowed else max(found, FLOOR)
         time = float(times[row])
         place = bisect.bisect_left(raised, time)
         joins = place > 0 and time - raised[place - 1] <= MERGE_GAP_S
         joins_next = place < len(raised) and raised[place] - time <= MERGE_GAP_S
-        episodes += 1 - int(joins) - int(joins_next)
-        if episodes > allowed:
-            return float(scores[row])
+        count += 1 - int(joins) - int(joins_next)
         raised.insert(place, time)
-    return FLOOR
+        if count <= allowed:
+            found = float(scores[order[rank + 1]]) if rank + 1 < len(order) else FLOOR
+        elif not merging or count > allowed + _SPLIT_AT_MOST:
+            break
+        if merging and rank >= longest:
+            break
+    return max(found, FLOOR)
+
+
+def habit(times: Floats, scores: Floats) -> Floats:
+    """How strange a server usually is at each time of day: 144 numbers, one for each ten minutes (UTC) of a day.
+
+    A nightly backup is as strange as any incident, but at its hour it is no news. Of the highest score within ten
+    minutes before and after, the median over the days, less what is usual all day long; never negative. All 0 with
+    fewer than four days.
+    """
+    table = np.zeros(_PARTS)
+    if not times.size:
+        return table
+    slots = np.floor_divide(times, DAY_S / _PARTS).astype(np.int64)
+    first = int(slots[0])
+    peaks = np.full(int(slots[-1]) - first + 3, np.nan)
+    np.fmax.at(peaks, slots - first + 1, scores)
+    around = np.fmax(peaks[1:-1], np.fmax(peaks[:-2], peaks[2:]))
+    parts = np.arange(first, first + len(around)) % _PARTS
+    for part in range(_PARTS):
+        days = around[(parts == part) & np.isfinite(peaks[1:-1])]
+        if days.size >= _HABIT_DAYS:
+            table[part] = np.median(days)
+    return np.maximum(table - np.median(table), 0.0)
+
+
+def above_habit(times: Floats, scores: Floats, usual: Floats) -> Floats:
+    """Scores less what is habitual at their time of day, not below 0: what levels are compared with."""
+    parts = np.floor_divide(times, DAY_S / _PARTS).astype(np.int64) % _PARTS
+    return np.maximum(scores - usual[parts], 0.0)
 
 
 def daily_levels(
@@ -66,7 +109,7 @@ def daily_levels(
             week = initial
         else:
             week = level(times[first:last], scores[first:last], _allowed(budget * covered))
-        storm = level(times[yesterday:last], scores[yesterday:last], max(1, _allowed(budget)))
+        storm = level(times[yesterday:last], scores[yesterday:last], max(1, _allowed(budget)), merging=False)
         levels[day] = max(week, storm) if yesterday < last else week
     return levels
 

@@ -13,13 +13,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hps_platform.analysis import explain, features
+from hps_platform.analysis import budget, explain, features
+from hps_platform.analysis.accuracy import Bools
 from hps_platform.analysis.calibration import CEILING, Tail, fit_tail
 from hps_platform.analysis.features import Floats, Grid, Scale
 from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, State, View
 from hps_platform.errors import InvalidInput, ModelUntrusted, NotEnoughData
 
-FORMAT = 1
+FORMAT = 2
 """Of `Detector.state`; raised when its meaning changes."""
 FOLDS = 3
 TRIMMED = 0.02
@@ -54,7 +55,8 @@ class Scores:
 
 @dataclass(frozen=True)
 class Detector:
-    """What was learnt. `held_times`, `held_scores`: the training rows' scores by models that had not seen them."""
+    """What was learnt. `held_times`, `held_scores`: the training rows' scores by models that had not seen them; `usual`
+    and `habit`: what is usual of each metric, and how strange the server usually is, at each time of day."""
 
     columns: tuple[str, ...]
     step_s: float
@@ -65,6 +67,7 @@ class Detector:
     held_times: Floats
     held_scores: Floats
     usual: Floats
+    habit: Floats
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def score(self, frame: pl.DataFrame, history: pl.DataFrame | None = None) -> Scores:
@@ -97,6 +100,32 @@ class Detector:
             columns=self.columns,
         )
 
+    def levels(self, days: Sequence[int], times: Floats, scores: Floats, alarms_per_day: float) -> dict[int, float]:
+        """Alarm levels of days (since 1970) from ascending `times` and their scores; see `budget.daily_levels`.
+
+        For a model's first week the rows it was trained on stand in.
+        """
+        return budget.daily_levels(
+            days, times, self.above_habit(times, scores), alarms_per_day, self._initial_level(alarms_per_day)
+        )
+
+    def _initial_level(self, alarms_per_day: float) -> float:
+        held = self.above_habit(self.held_times, self.held_scores)
+        return budget.initial_level(self.held_times, held, alarms_per_day)
+
+    def above_habit(self, times: Floats, scores: Floats) -> Floats:
+        """What is compared with an alarm level: the score less what is habitual at that time of day."""
+        return budget.above_habit(times, scores, self.habit)
+
+    def flag(self, scores: Scores, alarms_per_day: float, past: tuple[Floats, Floats] | None = None) -> Bools:
+        """Which rows are alarms under the budget, looking backwards only; `past` = times and scores from before."""
+        order = np.argsort(scores.times, kind="stable")
+        before = (past[0], self.above_habit(*past)) if past is not None else None
+        times, excess = scores.times[order], self.above_habit(scores.times, scores.score)[order]
+        flags = np.empty(len(order), dtype=bool)
+        flags[order], _ = budget.flag(times, excess, alarms_per_day, before, self._initial_level(alarms_per_day))
+        return flags
+
     def _ensemble(self, view: View) -> tuple[Floats, Floats]:
         raw = {member.name: member.score(self.members[member.name], view) for member in MEMBERS}
         return _together(self.tails, raw), raw[FOREST.name]
@@ -114,6 +143,7 @@ class Detector:
             "held_times": self.held_times,
             "held_scores": self.held_scores,
             "usual": self.usual,
+            "habit": self.habit,
             "parameters": self.parameters,
         }
 
@@ -132,6 +162,7 @@ def restore(state: dict[str, Any]) -> Detector:
         held_times=state["held_times"],
         held_scores=state["held_scores"],
         usual=state["usual"],
+        habit=state["habit"],
         parameters=state["parameters"],
     )
 
@@ -158,7 +189,7 @@ def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int 
     normal = _without_strangest(held, rows)
     tails = {name: fit_tail(scores[normal]) for name, scores in held.items()}
     mean = _together(tails, held)
-    times = features.epoch_seconds(ordered)
+    times, held_scores = features.epoch_seconds(ordered), smooth(mean)[grid.slots]
     return Detector(
         columns=chosen,
         step_s=step_s,
@@ -167,8 +198,9 @@ def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int 
         members={member.name: member.fit(view, normal, seed) for member in MEMBERS},
         tails=tails,
         held_times=times,
-        held_scores=smooth(mean)[grid.slots].astype(np.float32),
+        held_scores=held_scores,
         usual=explain.usual(times, grid.values[grid.slots]),
+        habit=budget.habit(times, held_scores),
         parameters={
             "members": [member.name for member in MEMBERS],
             "folds": FOLDS,

@@ -43,14 +43,9 @@ def evaluate(
     learnt = detector.fit(train, seed=seed)
     fitted = time.perf_counter()
     scores = learnt.score(test, train)
-    order = np.argsort(scores.times, kind="stable")
-    initial = budget.initial_level(learnt.held_times, learnt.held_scores.astype(np.float64), alarms_per_day)
-    past = (learnt.held_times, learnt.held_scores.astype(np.float64))
-    flagged, _ = budget.flag(scores.times[order], scores.score[order], alarms_per_day, past, initial)
-    flags = np.empty_like(flagged)
-    flags[order] = flagged
+    flags = learnt.flag(scores, alarms_per_day, (learnt.held_times, learnt.held_scores))
     scored = time.perf_counter()
-    known = np.isfinite(scores.score)
+    known, order = np.isfinite(scores.score), np.argsort(scores.times, kind="stable")
     frame = test.select("timestamp").with_columns(
         anomaly_score=pl.Series(scores.anomaly_score).fill_nan(None),
         is_anomaly=pl.Series(flags),
@@ -64,7 +59,7 @@ def evaluate(
         "step_s": learnt.step_s,
         "budget": alarms_per_day,
         "anomalies": int(flags.sum()),
-        "episodes": len(budget.episodes(scores.times[order], flagged)),
+        "episodes": len(budget.episodes(scores.times[order], flags[order])),
         "train_seconds": round(fitted - began, 3),
         "score_seconds": round(scored - fitted, 3),
         "rows_per_s": round(len(test) / max(scored - fitted, 1e-9)),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from hps_platform.analysis.features import DAY_S, HOUR_S, Floats
-from hps_platform.analysis.members import State, View, surprise
+from hps_platform.analysis.features import CONTEXTS, DAY_S, HOUR_S, Floats
+from hps_platform.analysis.members import State, View, recent, surprise
 
 if TYPE_CHECKING:
     from hps_platform.analysis.detector import Scores
@@ -41,13 +41,17 @@ class Contribution:
 
 
 def weights(regression: State, view: View) -> Floats:
-    """Each column's share of each row's strangeness (slots x columns, rows sum to 1; all 0 where nothing is odd)."""
+    """Each column's share of each row's strangeness (slots x columns, rows sum to 1; all 0 where nothing is odd).
+
+    A column is odd by its distance from the forecast, from its usual level, from the last hour and from yesterday, each
+    averaged over the last few rows: an incident lasts, a blip does not.
+    """
     columns = view.value.shape[1]
-    residual = np.abs(surprise(regression, view))
-    recent = pl.DataFrame(np.minimum(residual, 50.0)).select(pl.all().ewm_mean(span=5, adjust=True)).to_numpy()
-    views = np.abs(view.context).reshape(len(view.context), -1, columns)
-    level = np.maximum(views[:, 0], views[:, 2])
-    pulls = np.where(view.missing, 0.0, np.arcsinh(recent) + level) ** 2
+    views = view.context.reshape(len(view.context), -1, columns)
+    residual = np.arcsinh(recent(np.minimum(np.abs(surprise(regression, view)), 50.0)))
+    hour, yesterday = views[:, CONTEXTS.index("hour")], views[:, CONTEXTS.index("yesterday")]
+    pulls = residual + sum(np.abs(recent(part)) for part in (view.value, hour, yesterday))
+    pulls = np.where(view.missing, 0.0, pulls) ** 2
     total = pulls.sum(axis=1, keepdims=True)
     shares: Floats = np.divide(pulls, total, out=np.zeros_like(pulls), where=total > 0)
     return shares

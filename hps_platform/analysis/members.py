@@ -21,6 +21,12 @@ WINDOW = 10
 SMOOTHING = 5
 
 
+def recent(rows: Floats) -> Floats:
+    """Each row averaged with the few before it: what lasts counts, what flickers less."""
+    averaged: Floats = pl.DataFrame(rows).select(pl.all().ewm_mean(span=SMOOTHING, adjust=True)).to_numpy()
+    return averaged
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What members read: `value` (slots x metrics) and `context` (slots x 5 metrics), both scaled, 0 for missing;
@@ -29,12 +35,6 @@ class View:
     value: Floats
     context: Floats
     missing: NDArray[np.bool_]
-
-    def smooth(self) -> Floats:
-        """Each value averaged with the few before it: what lasts counts, what flickers less."""
-        averaged = pl.DataFrame(self.value).select(pl.all().ewm_mean(span=SMOOTHING, adjust=True))
-        smoothed: Floats = averaged.to_numpy()
-        return smoothed
 
     def windows(self) -> Floats:
         """The last `WINDOW` rows of each slot side by side, newest first; before the start the first row is held."""
@@ -74,7 +74,7 @@ def _fit_covariance(view: View, rows: NDArray[np.int64], seed: int) -> State:
     """Ledoit-Wolf shrinkage of the covariance of the smoothed values; the seed is not needed."""
     from sklearn.covariance import ledoit_wolf
 
-    data = view.smooth()[rows]
+    data = recent(view.value)[rows]
     mean = data.mean(axis=0)
     covariance, _ = ledoit_wolf(data - mean, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
@@ -83,7 +83,7 @@ def _fit_covariance(view: View, rows: NDArray[np.int64], seed: int) -> State:
 
 
 def _score_covariance(state: State, view: View) -> Floats:
-    distances: Floats = np.sqrt((((view.smooth() - state["mean"]) @ state["whiten"]) ** 2).sum(axis=1))
+    distances: Floats = np.sqrt((((recent(view.value) - state["mean"]) @ state["whiten"]) ** 2).sum(axis=1))
     return distances
 
 

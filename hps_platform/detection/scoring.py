@@ -275,15 +275,13 @@ def _judge(
 def _levels(days: list[date], past: pl.DataFrame, scores: Any, model: "Detector", budget: float) -> dict[date, float]:
     import numpy as np
 
-    from hps_platform.analysis import budget as alarms
     from hps_platform.analysis.calibration import CEILING
     from hps_platform.analysis.features import epoch_seconds
 
     times = np.concatenate([epoch_seconds(past), scores.times])
     strange = np.concatenate([-CEILING * past["anomaly_score"].to_numpy(), scores.score])
     numbers = [(day - date(1970, 1, 1)).days for day in days]
-    initial = alarms.initial_level(model.held_times, model.held_scores.astype(np.float64), budget)
-    found = alarms.daily_levels(numbers, times, strange, budget, initial)
+    found = model.levels(numbers, times, strange, budget)
     return {day: found[number] for day, number in zip(days, numbers, strict=True)}
 
 
@@ -306,7 +304,7 @@ def _results(rows: pl.DataFrame, model: "Detector", scores: Any, levels: Mapping
     limits = pl.Series([levels[day] for day in rows["timestamp"].dt.date()], dtype=pl.Float64)
     frame = rows.select(
         "timestamp",
-        is_anomaly=pl.Series(scores.score) > limits,
+        is_anomaly=pl.Series(model.above_habit(scores.times, scores.score)) > limits,
         anomaly_score=pl.Series(scores.anomaly_score),
         metric_values=pl.struct(shown),
         contributions=parts,

@@ -126,14 +126,12 @@ def _frames(task: seeding.HostDay) -> dict[str, pl.DataFrame]:
 
 def _judged(frame: pl.DataFrame, budget: float) -> pl.DataFrame:
     """Every scored minute: `timestamp, score` (the spec's `anomaly_score`), `is_anomaly, top`."""
-    from hps_platform.analysis import budget as alarms
     from hps_platform.analysis import detector
 
     columns = [name for name in frame.columns if name not in ("timestamp", "us", "sy", "idle")]
     learnt = detector.fit(frame.select("timestamp", *columns))
     scores = learnt.score(frame)
-    initial = alarms.initial_level(learnt.held_times, learnt.held_scores.astype(float), budget)
-    flags, _ = alarms.flag(scores.times, scores.score, budget, initial=initial)
+    flags = learnt.flag(scores, budget)
     top = [scores.columns[index] for index in scores.weights.argmax(axis=1)]
     return pl.DataFrame(
         {"timestamp": frame["timestamp"], "score": scores.anomaly_score, "is_anomaly": flags, "top": top}

@@ -31,8 +31,40 @@ def test_the_level_lets_as_many_episodes_through_as_allowed() -> None:
 def test_peaks_that_grow_together_are_one_episode() -> None:
     times, scores = minutes(1), np.zeros(DAY)
     scores[[100, 108, 116]] = (9.0, 5.0, 8.0)
-    assert budget.level(times, scores, 1) == 8.0  # at 8 there are two episodes, sixteen minutes apart
+    assert budget.level(times, scores, 1, merging=False) == 8.0  # where they are still sixteen minutes apart
+    assert budget.level(times, scores, 1) == budget.FLOOR
     assert budget.level(times, scores, 2) == budget.FLOOR
+
+
+def test_a_long_incident_whose_peaks_grow_together_is_one_episode() -> None:
+    times, scores = minutes(7), quiet(7)
+    scores[3_000:3_060] = 5.0
+    scores[[3_000, 3_020, 3_040, 3_059]] = (9.0, 8.0, 7.0, 6.0)
+    assert budget.level(times, scores, 1) < 5.0
+    assert budget.level(times, scores, 1, merging=False) == 8.0
+
+
+def test_a_month_of_alarm_is_no_single_episode() -> None:
+    times, scores = minutes(7), np.full(7 * DAY, 4.0)
+    scores[::7] = 5.0
+    assert budget.level(times, scores, 1) == 5.0
+
+
+def test_what_happens_every_night_is_no_news() -> None:
+    times, scores = minutes(8), quiet(8)
+    night = (np.arange(8 * DAY) % DAY >= 120) & (np.arange(8 * DAY) % DAY < 150)
+    scores[night] += 4.0
+    usual = budget.habit(times, scores)
+    assert usual.shape == (144,)
+    assert (usual[12:15] > 3).all()
+    assert np.median(usual) == 0
+    excess = budget.above_habit(times, scores, usual)
+    assert np.quantile(excess[night], 0.9) < 2
+    assert (excess >= 0).all()
+    scores[9] = np.nan
+    assert np.isnan(budget.above_habit(times, scores, usual)[9])
+    assert not budget.habit(minutes(3), quiet(3)).any()
+    assert not budget.habit(np.zeros(0), np.zeros(0)).any()
 
 
 def test_without_scores_nothing_is_an_alarm() -> None:
