@@ -115,7 +115,7 @@ def test_a_run_on_demand_stays_apart(scored: Platform) -> None:
     assert found.summary["total_points"] == len(found.results) == total
     assert found.summary["anomalies_detected"] == found.results["is_anomaly"].sum() > 0
     assert found.summary["anomaly_rate"] == pytest.approx(100 * found.summary["anomalies_detected"] / total, abs=0.01)
-    assert 0 < found.summary["execution_time_seconds"] < 3
+    assert found.summary["execution_time_seconds"] > 0
     values = found.results["metric_values"].to_list()
     assert all({"us", "sy", "idle", "cpu_busy_pct"} <= row.keys() for row in values)
     assert detection.anomalies(scored.db, server_id=scored.busy, only_anomalies=False)[1] == before
