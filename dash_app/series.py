@@ -76,6 +76,17 @@ def combine(frame: pl.DataFrame, column: Column, family: Family) -> pl.DataFrame
     return frame.group_by("server_id", "timestamp").agg(kept.alias("value")).sort("server_id", "timestamp")
 
 
+def joined(older: pl.DataFrame, newer: pl.DataFrame) -> pl.DataFrame:
+    """Combined rows of two sources: each server's from the older one up to where the newer one begins."""
+    begin = newer.group_by("server_id").agg(begin=pl.col("timestamp").min())
+    before = older.join(begin, on="server_id", how="left").filter(
+        pl.col("begin").is_null() | (pl.col("timestamp") < pl.col("begin"))
+    )
+    value = pl.col("value").cast(pl.Float64)
+    names = ("server_id", "timestamp")
+    return pl.concat([before.select(*names, value), newer.select(*names, value)]).sort("server_id", "timestamp")
+
+
 def sample_value(rows: Sequence[Mapping[str, Any]], column: Column, family: Family) -> float | None:
     """`combine` for the rows of one sample of one server, as they come off the live tail."""
     if family.key == "interface":
@@ -95,23 +106,32 @@ def series_of(
     keys: Collection[str] = (),
     step_s: float | None = None,
 ) -> list[Series]:
-    """The lines of one column, by server in the order of `names`. `keys`: a line for each of them instead."""
+    """The lines of one column, by server in the order of `names`. `keys`: a line for each of them instead.
+
+    `step_s`: the width of buckets; without it samples are as far apart as they mostly are on each line.
+    """
     step = step_s or family.interval_s
     key = key_of(frame, family)
     if keys and key is not None:
         wanted = frame.filter(pl.col(key).cast(pl.String).is_in(list(keys)))
         return [
-            Series(f"{names.get(server, server)} · {one}", server, part, step)
+            Series(f"{names.get(server, server)} · {one}", server, part, step_of(part, step))
             for server in names
             for one in sorted(keys)
             if (part := _part(wanted, column.name, server, key, one)).height
         ]
     together = combine(frame, column, family)
     return [
-        Series(name, server, part, step)
+        Series(name, server, part, step_of(part, step))
         for server, name in names.items()
         if (part := together.filter(pl.col("server_id") == server).select("timestamp", "value").drop_nulls()).height
     ]
+
+
+def step_of(frame: pl.DataFrame, at_least_s: float) -> float:
+    """Seconds that two samples of a line mostly lie apart, at least `at_least_s`: a server may be asked less often."""
+    middle = frame["timestamp"].diff().dt.total_milliseconds().median()
+    return max(at_least_s, middle / 1000) if isinstance(middle, int | float) else at_least_s
 
 
 def _part(frame: pl.DataFrame, column: str, server: int, key: str, one: str) -> pl.DataFrame:

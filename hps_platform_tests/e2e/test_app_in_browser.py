@@ -169,7 +169,8 @@ def test_zooming_into_history_fetches_finer_data(open_page: OpenPage, demo_app: 
         "a tenth of the range in finer steps",
         "([whole, coarse]) => { const plot = document.querySelector('#history-body .js-plotly-plot');"
         " if (!plot || !plot._fullLayout) return false; const axis = plot._fullLayout.xaxis;"
-        " const x = plot._fullData[0].x; const steps = Array.from(x).slice(1).map((to, index) => to - x[index]).sort((a, b) => a - b);"
+        " const x = plot._fullData[0].x;"
+        " const steps = Array.from(x).slice(1).map((to, index) => to - x[index]).sort((a, b) => a - b);"
         " return steps.length > 2 && steps[steps.length >> 1] < coarse"
         " && axis.r2l(axis.range[1]) - axis.r2l(axis.range[0]) < whole / 5; }",
         [whole, coarse],

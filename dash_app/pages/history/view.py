@@ -47,6 +47,13 @@ class View:
     def ids(self) -> list[int]:
         return list(self.names)
 
+    @property
+    def asked(self) -> list[str]:
+        """The columns, and what tells processes apart in charts: their command, which raw rows have beside the pid."""
+        family = self.family
+        beside = [family.summary_key] if family.summary_key and family.summary_key != family.key else []
+        return [*self.columns, *beside]
+
     def lines(self, frame: pl.DataFrame, column: str, step_s: float | None = None) -> list[Series]:
         return series_of(frame, self.family.by_name[column], self.family, self.names, keys=self.keys, step_s=step_s)
 
@@ -62,7 +69,7 @@ async def build(data: Data, view: View, servers: "Sequence[Server]") -> tuple[An
             view.ids,
             view.start,
             view.end,
-            columns=list(view.columns),
+            columns=view.asked,
             max_points=MAX_POINTS,
         ),
         asyncio.to_thread(_marks, data, view),

@@ -27,7 +27,7 @@ from dash_app.components import choices, notices, states, text
 from dash_app.components.text import Scale, scale
 from dash_app.data import Data
 from dash_app.figures import Theme
-from dash_app.series import Series, combine, rows_to_frame, sample_value
+from dash_app.series import Series, combine, joined, rows_to_frame, sample_value, step_of
 from hps_platform.errors import HpsError
 from hps_platform.metrics import Column, Family
 
@@ -70,14 +70,15 @@ Point = tuple[int, float | None]
 
 @dataclass(slots=True)
 class Chart:
-    """One chart of the stream. `last`: the newest timestamp of each server's line; `tails`: its newest points;
-    `fill`: which of its figures these points belong to."""
+    """One chart of the stream. `last`: the newest timestamp of each server's line; `steps`: its last distance of two
+    samples (ms); `tails`: its newest points; `fill`: which of its figures these points belong to."""
 
     metric: str
     family: Family
     column: Column
     scale: Scale = field(default=Scale(1.0, ""))
     last: dict[int, int] = field(default_factory=dict)
+    steps: dict[int, int] = field(default_factory=dict)
     tails: dict[int, deque[Point]] = field(default_factory=dict)
     fill: int = 0
 
@@ -98,8 +99,11 @@ class Chart:
         if value is None:
             return False
         tail = self.tails.setdefault(batch.server_id, deque(maxlen=TAIL))
-        if last and batch.timestamp_ms - last > 2.5 * self.step_ms:
-            tail.append((last + self.step_ms, None))
+        step, passed = self.steps.get(batch.server_id, self.step_ms), batch.timestamp_ms - last
+        if last and passed > 2.5 * step:
+            tail.append((last + step, None))
+        # A server may be asked less often than others: how often shows from one sample to the next.
+        self.steps[batch.server_id] = max(self.step_ms, passed if last else 0)
         tail.append((batch.timestamp_ms, value / self.scale.divisor))
         self.last[batch.server_id] = batch.timestamp_ms
         return True
@@ -229,31 +233,30 @@ class _Stream:
         by_family: dict[str, list[Chart]] = {}
         for chart in charts:
             by_family.setdefault(chart.family.name, []).append(chart)
-        frames = await asyncio.gather(*[asyncio.to_thread(self._window, found) for found in by_family.values()])
-        for found, frame in zip(by_family.values(), frames, strict=True):
+        windows = await asyncio.gather(*[asyncio.to_thread(self._window, found) for found in by_family.values()])
+        for found, (older, live) in zip(by_family.values(), windows, strict=True):
             for chart in found:
-                self._draw(chart, frame)
+                self._draw(chart, older, live)
         self._tell_silent()
 
-    def _window(self, charts: list[Chart]) -> pl.DataFrame:
-        """Samples of one family in the window, each once; the newest come from the hub's memory. Blocks."""
+    def _window(self, charts: list[Chart]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Samples of one family in the window: from the tables, and the newest from the hub's memory. Blocks."""
         family, now = charts[0].family, datetime.now(UTC)
         columns = list(dict.fromkeys(chart.column.name for chart in charts))
         rows = self._data.recent(family.name, set(self._servers), min(self._choice.window_s, HUB_S))
         live = rows_to_frame(rows, family, columns)
-        key = ["server_id", "timestamp", *([family.key] if family.key else [])]
-        wanted = list(live.columns)
+        start, points = now - timedelta(seconds=self._choice.window_s), self._choice.window_s
         try:
-            start = now - timedelta(seconds=self._choice.window_s)
-            answer = self._data.history(family.name, list(self._servers), start, now, columns=columns, interval=None)
-            older: pl.DataFrame = answer.frame.select(wanted).cast(live.schema)
+            answer = self._data.history(
+                family.name, list(self._servers), start, now, columns=columns, max_points=points
+            )
         except HpsError as error:
             logger.warning("a live chart starts without older samples: %s", error)
-            return live
-        return pl.concat([older, live]).unique(key, keep="last", maintain_order=True).sort(key)
+            return live.clear(), live
+        return answer.frame, live
 
-    def _draw(self, chart: Chart, frame: pl.DataFrame) -> None:
-        together = combine(frame, chart.column, chart.family)
+    def _draw(self, chart: Chart, older: pl.DataFrame, live: pl.DataFrame) -> None:
+        together = joined(combine(older, chart.column, chart.family), combine(live, chart.column, chart.family))
         lines = []
         for server, known in self._servers.items():
             part = together.filter(pl.col("server_id") == server).select("timestamp", "value").drop_nulls()
@@ -261,7 +264,9 @@ class _Stream:
             chart.last[server] = newest if isinstance(newest, int) else 0
             if part.is_empty():
                 self._silent.add((chart.metric, server))
-            lines.append(Series(known.hostname, server, part, chart.family.interval_s))
+            line = Series(known.hostname, server, part, step_of(part, chart.family.interval_s))
+            chart.steps[server] = int(line.step_s * 1000)
+            lines.append(line)
         chart.scale = figures.scale_of(lines, chart.column.unit)
         chart.tails.clear()
         chart.fill = next(_FILLS)

@@ -70,6 +70,12 @@ def test_one_late_sample_is_no_gap() -> None:
     assert len(one.with_gaps()) == 9
 
 
+def test_a_server_that_is_asked_less_often_has_no_gaps() -> None:
+    (one,) = series_of(samples("vmstat", {"us": [1.0] * 9}, step_s=30), VMSTAT.by_name["us"], VMSTAT, NAMES)
+    assert one.step_s == 30.0
+    assert one.with_gaps()["value"].null_count() == 0
+
+
 def test_a_streaming_chart_can_be_appended_to() -> None:
     figure = figures.chart(VMSTAT.by_name["us"], cpu_lines(), "dark", streaming=True).to_plotly_json()
     assert [(trace["meta"], type(trace["x"]), type(trace["y"])) for trace in figure["data"]] == [

@@ -73,6 +73,13 @@ def test_missing_samples_leave_a_gap() -> None:
     assert list(chart.tails[AIX]) == [(MS + 2000, None), (MS + 20_000, 3.0)]
 
 
+def test_a_server_that_is_asked_less_often_has_no_gaps() -> None:
+    chart = Chart("vmstat.us", VMSTAT, VMSTAT.by_name["us"], Scale(1.0, "%"), last={AIX: MS}, steps={AIX: 2000})
+    for second in (10, 20, 30, 90, 100):
+        chart.take(batch(MS + second * 1000, 1.0))
+    assert [moment - MS for moment, value in chart.tails[AIX] if value is None] == [2000, 40_000]
+
+
 def test_numbers_that_outgrow_their_unit_are_noticed() -> None:
     column = VMSTAT.by_name["bi"]
     chart = Chart("vmstat.bi", VMSTAT, column, Scale(1.0, "KiB/s"), last={AIX: 0})

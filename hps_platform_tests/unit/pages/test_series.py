@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dash_app.series import combine, how_combined, rows_to_frame, sample_value, series_of
+from dash_app.series import combine, how_combined, joined, rows_to_frame, sample_value, series_of
 from hps_platform.metrics import FAMILIES
 from hps_platform_tests.unit.pages.fleet import AIX, NOW, samples
 
@@ -83,3 +83,12 @@ def test_live_rows_become_a_frame_of_samples() -> None:
     assert frame["us"].to_list() == [4.0, None]
     assert frame.schema["r"] == pl.Int64()
     assert rows_to_frame([], VMSTAT, ["us"]).schema["timestamp"] == pl.Datetime("ms", "UTC")
+
+
+def test_two_sources_are_joined_where_the_newer_begins() -> None:
+    us = VMSTAT.by_name["us"]
+    older = combine(samples("vmstat", {"us": [1.0, 2.0, 3.0, 4.0]}), us, VMSTAT)
+    newer = combine(rows_to_frame([{"server_id": AIX, "timestamp": MS - 2000, "us": 30}], VMSTAT, ["us"]), us, VMSTAT)
+    assert joined(older, newer)["value"].to_list() == [1.0, 2.0, 30.0]
+    assert joined(older, newer.clear())["value"].to_list() == [1.0, 2.0, 3.0, 4.0]
+    assert joined(older.clear(), newer)["value"].to_list() == [30.0]
