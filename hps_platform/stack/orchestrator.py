@@ -53,7 +53,9 @@ query Failure($id: ID!) {
 _LOADED = """
 query Loaded {
   workspaceOrError {
-    ... on Workspace { locationEntries { name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } }
+    ... on Workspace {
+      locationEntries { name loadStatus locationOrLoadError { __typename ... on PythonError { message } } }
+    }
   }
 }
 """
