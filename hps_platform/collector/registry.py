@@ -24,7 +24,7 @@ from hps_platform.store.servers import Credentials, Server
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 3.0
 _AGAIN_AFTER_S = 2.0
 _SEEN_EVERY_S = 5.0
 _EVENTS_KEPT = 20_000
