@@ -184,7 +184,7 @@ def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int 
     rows = np.flatnonzero(features.warm(grid))
     context = features.context(grid)
     value_scale, context_scale = features.fit_scale(grid.values[rows]), features.fit_scale(context[rows])
-    view = View(value_scale.apply(grid.values), context_scale.apply(context), np.isnan(grid.values))
+    view = View(value_scale.apply(grid.values), context_scale.apply(context), np.isnan(grid.values), step_s)
     held = _cross_fit(view, rows, seed)
     normal = _without_strangest(held, rows)
     tails = {name: fit_tail(scores[normal]) for name, scores in held.items()}
@@ -237,7 +237,7 @@ def _cross_fit(view: View, rows: NDArray[np.int64], seed: int) -> dict[str, Floa
     for number, block in enumerate(blocks):
         others = np.concatenate([other for position, other in enumerate(blocks) if position != number])
         first, last = int(block[0]), int(block[-1]) + 1
-        around = View(view.value[first:last], view.context[first:last], view.missing[first:last])
+        around = view.part(first, last)
         for member in MEMBERS:
             held[member.name][block] = member.score(member.fit(view, others, seed), around)[block - first]
     return held
@@ -262,7 +262,9 @@ def _without_strangest(held: dict[str, Floats], rows: NDArray[np.int64]) -> NDAr
 
 
 def _view(grid: Grid, value_scale: Scale, context_scale: Scale) -> View:
-    return View(value_scale.apply(grid.values), context_scale.apply(features.context(grid)), np.isnan(grid.values))
+    return View(
+        value_scale.apply(grid.values), context_scale.apply(features.context(grid)), np.isnan(grid.values), grid.step_s
+    )
 
 
 def _with_history(

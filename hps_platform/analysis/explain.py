@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hps_platform.analysis.detector import Scores
 
 TOP = 5
+_ROWS = 5.0
 FIELDS: dict[str, pl.DataType] = {
     "column": pl.String(),
     "weight": pl.Float64(),
@@ -48,9 +49,9 @@ def weights(regression: State, view: View) -> Floats:
     """
     columns = view.value.shape[1]
     views = view.context.reshape(len(view.context), -1, columns)
-    residual = np.arcsinh(recent(np.minimum(np.abs(surprise(regression, view)), 50.0)))
+    residual = np.arcsinh(recent(np.minimum(np.abs(surprise(regression, view)), 50.0), _ROWS))
     hour, yesterday = views[:, CONTEXTS.index("hour")], views[:, CONTEXTS.index("yesterday")]
-    pulls = residual + sum(np.abs(recent(part)) for part in (view.value, hour, yesterday))
+    pulls = residual + sum(np.abs(recent(part, _ROWS)) for part in (view.value, hour, yesterday))
     pulls = np.where(view.missing, 0.0, pulls) ** 2
     total = pulls.sum(axis=1, keepdims=True)
     shares: Floats = np.divide(pulls, total, out=np.zeros_like(pulls), where=total > 0)

@@ -18,23 +18,32 @@ from hps_platform.analysis.features import Floats
 State = dict[str, Any]
 LAGS = 5
 WINDOW = 10
-SMOOTHING = 5
+LASTING_S = 300.0
 
 
-def recent(rows: Floats) -> Floats:
+def recent(rows: Floats, span: float) -> Floats:
     """Each row averaged with the few before it: what lasts counts, what flickers less."""
-    averaged: Floats = pl.DataFrame(rows).select(pl.all().ewm_mean(span=SMOOTHING, adjust=True)).to_numpy()
+    averaged: Floats = pl.DataFrame(rows).select(pl.all().ewm_mean(span=span, adjust=True)).to_numpy()
     return averaged
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """What members read: `value` (slots x metrics) and `context` (slots x 5 metrics), both scaled, 0 for missing;
-    `missing` says where `value` had nothing."""
+    `missing` says where `value` had nothing, `step_s` how far apart slots are."""
 
     value: Floats
     context: Floats
     missing: NDArray[np.bool_]
+    step_s: float
+
+    def part(self, first: int, last: int) -> "View":
+        """The slots from `first` up to, not including, `last`."""
+        return View(self.value[first:last], self.context[first:last], self.missing[first:last], self.step_s)
+
+    def lasting(self) -> Floats:
+        """Values averaged over some five minutes; coarser data as they are."""
+        return recent(self.value, max(1.0, LASTING_S / self.step_s))
 
     def windows(self) -> Floats:
         """The last `WINDOW` rows of each slot side by side, newest first; before the start the first row is held."""
@@ -74,7 +83,7 @@ def _fit_covariance(view: View, rows: NDArray[np.int64], seed: int) -> State:
     """Ledoit-Wolf shrinkage of the covariance of the smoothed values; the seed is not needed."""
     from sklearn.covariance import ledoit_wolf
 
-    data = recent(view.value)[rows]
+    data = view.lasting()[rows]
     mean = data.mean(axis=0)
     covariance, _ = ledoit_wolf(data - mean, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
@@ -83,7 +92,7 @@ def _fit_covariance(view: View, rows: NDArray[np.int64], seed: int) -> State:
 
 
 def _score_covariance(state: State, view: View) -> Floats:
-    distances: Floats = np.sqrt((((recent(view.value) - state["mean"]) @ state["whiten"]) ** 2).sum(axis=1))
+    distances: Floats = np.sqrt((((view.lasting() - state["mean"]) @ state["whiten"]) ** 2).sum(axis=1))
     return distances
 
 
