@@ -206,7 +206,7 @@ class _RecordSource(PydanticBaseSettingsSource):
         self._before = before
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError("values come from __call__ as a whole")
+        return None, field_name, False  # values come from __call__ as a whole
 
     def __call__(self) -> dict[str, Any]:
         data_dir = next((found["data_dir"] for source in self._before if "data_dir" in (found := source())), None)

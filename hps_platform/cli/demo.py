@@ -84,7 +84,7 @@ def _score(loaded: platform_settings.Settings, seeds: str, days: float, as_json:
                 number,
                 days=days,
                 budget=loaded.alert_budget,
-                tell=lambda text: print(text, file=sys.stderr),  # noqa: T201  progress of a long command
+                tell=lambda text: print(text, file=sys.stderr),  # noqa: T201 - progress of a long command
             )
             for number in numbers
         }
