@@ -19,6 +19,8 @@ def main() -> int:
         logging.basicConfig(
             level=chosen.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
         )
+        if not chosen.debug:
+            logging.getLogger("httpx").setLevel(logging.WARNING)
         if ":" not in chosen.bind_address:
             ports.require_free(chosen.app_port, "the web app", "HPS_APP_PORT", chosen.bind_address)
         app = create_app(chosen)
