@@ -13,6 +13,10 @@ from hps_platform.stream import Producer
 from hps_platform_tests.integration.landing.ground import behind, count, fetch, now_ms, send_sample
 
 
+# Topics outlive a test: a range that no other test's samples lie in.
+LONG_AGO_MS = 30 * 86_400_000
+
+
 def land(dsn: str, bootstrap: str) -> None:
     run_window(
         dsn=dsn,
@@ -29,7 +33,7 @@ def moment(milliseconds: int) -> datetime:
 
 
 def test_missing_rows_of_the_range_come_back(dsn: str, bootstrap: str, producer: Producer) -> None:
-    at = now_ms()
+    at = now_ms() - LONG_AGO_MS
     for number in range(20):
         send_sample(producer, 1, at - number * 60_000, [{"us": float(number)}], seq=number)
     producer.flush(10)
@@ -57,7 +61,7 @@ def test_a_range_is_checked(dsn: str, bootstrap: str) -> None:
 
 
 def test_the_command(dsn: str, bootstrap: str, producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = now_ms()
+    at = now_ms() - 2 * LONG_AGO_MS
     send_sample(producer, 4, at, [{"us": 1.0}])
     producer.flush(10)
     land(dsn, bootstrap)
