@@ -12,7 +12,6 @@ from hps_platform.store.database import session
 from hps_platform.stream import Producer
 from hps_platform_tests.integration.landing.ground import behind, count, fetch, now_ms, send_sample
 
-
 # Topics outlive a test: a range that no other test's samples lie in.
 LONG_AGO_MS = 30 * 86_400_000
 
