@@ -127,9 +127,19 @@ def told(row: Mapping[str, Any]) -> str:
     first = found[0]
     sentence = f"{label(first.column)} {text.quantity(first.observed, unit(first.column))}"
     if usual := usually(first):
-        sentence += f", usually {usual} at this hour"
+        within = first.observed is not None and _low(first) <= first.observed <= _high(first)
+        sentence += f", not expected now, though it may be {usual}" if within else f", usually {usual}"
+        sentence += " at this hour"
     others = [_within(label(one.column)) for one in found[1:3] if one.weight >= _WORTH_TELLING]
     return f"{sentence}; also {text.listing(others)}." if others else f"{sentence}."
+
+
+def _low(one: Contribution) -> float:
+    return float("-inf") if one.usual_low is None else one.usual_low
+
+
+def _high(one: Contribution) -> float:
+    return float("inf") if one.usual_high is None else one.usual_high
 
 
 def usually(one: Contribution) -> str:

@@ -55,6 +55,13 @@ def badge(shown: State, message: str = "") -> Any:
     return dmc.Tooltip(label, label=message, multiline=True, maw=360, withArrow=True, events=_EVENTS)
 
 
+def facts(operating_system: str | None, version: str | None, architecture: str | None = None) -> str:
+    """ "AIX 7.3 ppc64"; a version that names its system already, such as a Linux distribution's, stands alone."""
+    name = system(operating_system)
+    known = version if version and name.lower() in version.lower() else f"{name} {version or ''}".strip()
+    return f"{known} {architecture or ''}".strip()
+
+
 def system(name: str | None) -> str:
     """ "HP-UX" for `hpux`."""
     return _SYSTEMS.get(name or "", name or "Unknown system")

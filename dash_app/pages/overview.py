@@ -211,13 +211,13 @@ def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged
 
 def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datetime) -> Any:
     stale = _age_s(server, row, now) > STALE_S
-    facts = " ".join(filter(None, (states.system(server.operating_system), server.os_version)))
+    facts = states.facts(server.operating_system, server.os_version)
     return dmc.TableTr(
         [
             dmc.TableTd(
                 [
                     parts.link(server.hostname, f"/history?servers={server.id}", title="History of this server"),
-                    html.Span(facts, className="hps-sub"),
+                    html.Span(facts, className="hps-sub hps-cut", title=facts),
                 ]
             ),
             dmc.TableTd(

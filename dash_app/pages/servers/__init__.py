@@ -196,8 +196,10 @@ def _row(server: "Server", now: datetime, *, admin: bool) -> Any:
             dmc.TableTd(f"{server.address}:{server.ssh_port}", style={"whiteSpace": "nowrap"}),
             dmc.TableTd(
                 [
-                    states.system(server.operating_system) if server.operating_system else "found at login",
-                    html.Span(" ".join(filter(None, (server.os_version, server.architecture))), className="hps-sub"),
+                    states.facts(server.operating_system, server.os_version)
+                    if server.operating_system
+                    else "found at login",
+                    html.Span(server.architecture or "", className="hps-sub"),
                 ]
             ),
             dmc.TableTd([login, html.Span(how, className="hps-sub")]),

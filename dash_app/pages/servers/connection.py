@@ -29,7 +29,7 @@ def dialog() -> Any:
                 id="connection-waiting",
                 role="status",
             ),
-            html.Div(id="connection-body"),
+            html.Div(id="connection-report"),
             dmc.Group(
                 [
                     dmc.Button("Test again", id="connection-again", variant="default"),
@@ -58,14 +58,14 @@ def register(app: Dash, data: Data) -> None:
         return _report(server, report)
 
     app.callback(
-        Output("connection-body", "children"),
+        Output("connection-report", "children"),
         Input("server-test", "data"),
         Input("connection-again", "n_clicks"),
         prevent_initial_call=True,
         running=[
             (Output("connection-again", "disabled"), True, False),
             (Output("connection-waiting", "style"), {}, HIDDEN),
-            (Output("connection-body", "style"), HIDDEN, {}),
+            (Output("connection-report", "style"), HIDDEN, {}),
         ],
     )(test)
     in_browser(
@@ -91,7 +91,7 @@ def _register_pin(app: Dash, data: Data) -> None:
         return no_update, changed + 1, (again or 0) + 1
 
     app.callback(
-        Output("connection-body", "children", allow_duplicate=True),
+        Output("connection-report", "children", allow_duplicate=True),
         Output("servers-changed", "data", allow_duplicate=True),
         Output("connection-again", "n_clicks"),
         Input({"type": "pin", "line": ALL}, "n_clicks"),
@@ -132,9 +132,8 @@ def _steps(server: "Server", report: "ConnectionReport") -> list[tuple[bool, str
     login = f"Login as {server.ssh_username} {'works' if report.login_ok else 'refused'}"
     steps.append((report.login_ok, login))
     if report.operating_system:
-        facts = [states.system(report.operating_system), report.version, report.architecture]
-        cpus = text.count(report.cpus, "CPU") if report.cpus else ""
-        steps.append((True, " ".join(filter(None, [*facts, cpus]))))
+        facts = states.facts(report.operating_system, report.version, report.architecture)
+        steps.append((True, f"{facts}, {text.count(report.cpus, 'CPU')}" if report.cpus else facts))
     if report.clock_offset_s is not None:
         right = abs(report.clock_offset_s) < CLOCK_S
         words = "Clock agrees" if right else f"Clock is {text.duration(report.clock_offset_s)} off"

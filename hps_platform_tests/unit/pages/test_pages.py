@@ -338,7 +338,7 @@ KEY = HostKey("ssh-ed25519", "SHA256:" + "Q" * 43, "ssh-ed25519 AAAA")
                 families={"iostat": FamilyReport("LC_ALL=C iostat 2", ok=False, message="iostat: not found")},
                 message="iostat can't be read",
             ),
-            ["Login as hps works", "HP-UX B.11.31 4 CPUs", "Clock is 2 min off", "iostat: not found", "can't be read"],
+            ["Login as hps works", "HP-UX B.11.31, 4 CPUs", "Clock is 2 min off", "iostat: not found", "can't be read"],
             ["Confirm this key"],
         ),
     ],

@@ -74,6 +74,21 @@ def test_an_anomaly_in_one_sentence() -> None:
     assert anomalies.told({"contributions": []}) == "No single metric stands out; their combination does."
 
 
+def test_what_may_be_at_this_hour_but_not_now() -> None:
+    row = {
+        "contributions": [
+            {"column": "disk_busy_pct", "weight": 1.0, "observed": 9.0, "usual_low": 2.0, "usual_high": 80.0}
+        ]
+    }
+    assert anomalies.told(row) == "Busiest disk 9.0 %, not expected now, though it may be 2.0 to 80.0 % at this hour."
+
+
+def test_systems_by_name_and_version() -> None:
+    assert states.facts("aix", "7.2", "ppc64") == "AIX 7.2 ppc64"
+    assert states.facts("linux", "Debian GNU/Linux 12") == "Debian GNU/Linux 12"
+    assert states.facts(None, None) == "Unknown system"
+
+
 def test_a_contribution_of_an_older_model_is_told_from_the_values() -> None:
     row = {"contributions": [{"column": "cpu_busy_pct", "weight": 1.0}], "metric_values": {"cpu_busy_pct": 98.0}}
     assert anomalies.told(row) == "CPU busy 98.0 %."
