@@ -200,8 +200,12 @@ class Hub:
             tail.close()
 
     def _take(self, records: list[Record]) -> None:
-        batches = [batch for record in records if self._is_new(record) and (batch := self._decode(record))]
         oldest_ms = int((time.time() - self._keep_s) * 1000)
+        batches = [
+            batch
+            for record in records
+            if self._is_new(record) and not _is_past(record, oldest_ms) and (batch := self._decode(record))
+        ]
         with self._lock:
             for batch in batches:
                 kept = self._samples.setdefault((batch.metric, batch.server_id), deque())
@@ -236,6 +240,18 @@ class Hub:
             self.rejected += 1
             logger.warning("live view skips %s/%d@%d: %s", record.topic, record.partition, record.offset, error)
             return None
+
+
+def _is_past(record: Record, oldest_ms: int) -> bool:
+    """Whether the sample is older than what is kept: history that is sent in bulk is nothing for the live view.
+
+    Looks at the first row only; what it can't read is left to `decode`.
+    """
+    try:
+        first = orjson.loads(record.value.partition(b"\n")[0])
+        return int(first["timestamp"]) < oldest_ms
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return False
 
 
 def decode(metric: str, record: Record) -> Batch:

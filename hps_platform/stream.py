@@ -97,10 +97,10 @@ class Producer:
     """An idempotent producer; safe to share between threads.
 
     `send` only queues. Whether a message arrived is told to its `on_delivery`, from `poll` or `flush`; librdkafka
-    keeps trying for five minutes, through restarts of the broker.
+    keeps trying for five minutes, through restarts of the broker. A longer `linger_ms` makes larger and fewer requests.
     """
 
-    def __init__(self, bootstrap: str, client_id: str) -> None:
+    def __init__(self, bootstrap: str, client_id: str, *, linger_ms: int = 5) -> None:
         self._producer = _Producer(
             _client(
                 bootstrap,
@@ -109,7 +109,7 @@ class Producer:
                 acks="all",
                 partitioner="murmur2_random",
                 compression_type="zstd",
-                linger_ms=5,
+                linger_ms=linger_ms,
                 message_max_bytes=MAX_MESSAGE_BYTES,
                 queue_buffering_max_messages=200_000,
                 queue_buffering_max_kbytes=262_144,

@@ -224,3 +224,14 @@ def test_what_is_no_sample_is_counted_and_passed_over() -> None:
 def test_decoding_refuses_what_is_no_sample(value: bytes) -> None:
     with pytest.raises(InvalidInput):
         decode("vmstat", record(0)._replace(value=value))
+
+
+def test_history_sent_in_bulk_is_neither_kept_nor_shown() -> None:
+    async def story(hub: Hub, topic: Topic) -> None:
+        topic.put(record(1), record(2, at_ms=now_ms() - 3_600_000), record(3))
+        await until(lambda: hub.delivered == 2)
+        assert offsets(hub.recent("vmstat", seconds=7200)) == [1, 3]
+
+    topic = Topic()
+    with running(topic) as hub:
+        asyncio.run(story(hub, topic))
