@@ -9,6 +9,8 @@ landing absorbs what it has.
 import json
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
@@ -103,6 +105,17 @@ def seed_host_day(task: HostDay, bootstrap: str) -> int:
     return sent
 
 
+def _end_with(parent: int) -> None:
+    """Ends this worker soon after its parent, also when that was killed: nothing goes on working unseen."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 class Ledger:
     """Which host-days are done; written after each one."""
 
@@ -147,7 +160,8 @@ def seed_history(
     progress(len(todo) - len(left), len(todo), ledger.samples)
     if not left:
         return ledger.samples
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         running: dict[Future[int], HostDay] = {pool.submit(seed_host_day, task, bootstrap): task for task in left}
         try:
             while running:
