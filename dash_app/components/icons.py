@@ -28,13 +28,14 @@ _PATHS = {
 
 def icon(name: str, size: int = 18) -> Any:
     """Decoration only: whoever uses it writes the words beside it, or an `aria-label`."""
+    look = {**mask(name), "width": size, "height": size}
+    return html.Span(className="hps-icon", style=look, **aria(hidden="true"))
+
+
+def mask(name: str) -> dict[str, Any]:
+    """The symbol as a mask for an element of a colour of its own."""
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#000" stroke-width="1.8" '
         f'stroke-linecap="round" stroke-linejoin="round"><path d="{_PATHS[name]}"/></svg>'
     )
-    picture = f'url("data:image/svg+xml,{quote(svg)}")'
-    return html.Span(
-        className="hps-icon",
-        style={"maskImage": picture, "WebkitMaskImage": picture, "width": size, "height": size},
-        **aria(hidden="true"),
-    )
+    return {"--hps-mask": f'url("data:image/svg+xml,{quote(svg)}")'}

@@ -1,4 +1,8 @@
-"""Frame of a page: heading row, panel, table that scrolls inside, links."""
+"""Frame of a page: heading row, panel, table that scrolls inside, links.
+
+Tables are plain HTML with few elements a cell: Mantine's cells cost a browser several times as much, and a fleet's
+table is drawn anew every few seconds.
+"""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -41,25 +45,34 @@ def panel(children: Any, *, title: str | None = None, right: Any = None, **props
     )
 
 
-def table(head: Sequence[Any], rows: Sequence[Any], *, caption: str, min_width: int = 700, **props: Any) -> Any:
-    """`rows` are `dmc.TableTr`; wider than the screen it scrolls in itself, never the page."""
-    cells = [cell if not isinstance(cell, str) else dmc.TableTh(cell) for cell in head]
-    return dmc.TableScrollContainer(
-        dmc.Table(
-            [
-                dmc.TableCaption(dmc.VisuallyHidden(caption), p=0, m=0),
-                dmc.TableThead(dmc.TableTr(cells)),
-                dmc.TableTbody(list(rows)),
-            ],
-            highlightOnHover=True,
-            verticalSpacing=6,
-            horizontalSpacing="xs",
-            tabularNums=True,
-            **props,
+def table(head: Sequence[Any], rows: Sequence[Any], *, caption: str, min_width: int = 700) -> Any:
+    """`rows` as `row` makes them; wider than the screen it scrolls in itself, never the page."""
+    cells = [html.Th(cell, scope="col") if isinstance(cell, str) else cell for cell in head]
+    return html.Div(
+        html.Table(
+            [html.Caption(caption, className="hps-hidden"), html.Thead(html.Tr(cells)), html.Tbody(list(rows))],
+            className="hps-table",
+            style={"minWidth": min_width},
         ),
-        minWidth=min_width,
-        type="native",
+        className="hps-scroll",
+        tabIndex=0,
+        role="region",
+        **aria(label=caption),
     )
+
+
+def facts_table(lines: Sequence[tuple[str, Any]]) -> Any:
+    """Names at the left, values at the right."""
+    rows = [row([cell(name, className="hps-dimmed"), number_cell(value)]) for name, value in lines]
+    return html.Table(html.Tbody(rows), className="hps-table")
+
+
+def row(cells: Sequence[Any]) -> Any:
+    return html.Tr(list(cells))
+
+
+def cell(children: Any, **props: Any) -> Any:
+    return html.Td(children, **props)
 
 
 def graph(figure: Any, *, height: int, label: str, **props: Any) -> Any:
@@ -69,11 +82,11 @@ def graph(figure: Any, *, height: int, label: str, **props: Any) -> Any:
 
 
 def number_head(label: str) -> Any:
-    return dmc.TableTh(label, ta="right")
+    return html.Th(label, scope="col", className="hps-number")
 
 
-def number_cell(text: str, **props: Any) -> Any:
-    return dmc.TableTd(text, ta="right", style={"whiteSpace": "nowrap"}, **props)
+def number_cell(children: Any, *, className: str = "", **props: Any) -> Any:  # noqa: N803  as Dash calls it
+    return html.Td(children, className=f"hps-number {className}".strip(), **props)
 
 
 def link(label: Any, href: str, **props: Any) -> Any:

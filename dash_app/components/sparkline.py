@@ -6,32 +6,34 @@ from urllib.parse import quote
 
 from dash import html
 
-from dash_app.components.aria import aria
-
 _WIDTH, _HEIGHT, _PAD = 84, 26, 2
 _COLORS = {"blue": "#2f8fe0", "orange": "#d9730d"}
 
 
-def sparkline(values: Sequence[float | None], label: str, *, ceiling: float | None = None, color: str = "blue") -> Any:
-    """`values` at equal steps, `None` = no sample and drawn as a gap; `ceiling` fixes the top (100 for a share)."""
+def sparkline(
+    shown: str,
+    values: Sequence[float | None],
+    label: str,
+    *,
+    ceiling: float | None = None,
+    color: str = "blue",
+    className: str = "",  # noqa: N803  as Dash calls it
+) -> Any:
+    """The text `shown` with a line left of it. `values` at equal steps, `None` = no sample and drawn as a gap;
+    `ceiling` fixes the top (100 for a share)."""
     present = [value for value in values if value is not None]
-    if not present:
-        return html.Span("–", className="hps-dimmed", **aria(label=f"{label}: no samples"))
-    top = max(ceiling or 0.0, *present) or 1.0
-    stroke = _COLORS[color]
-    paths = "".join(_path(run, top, len(values), stroke) for run in _runs(values))
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}">'
-        f'<g fill="none" stroke="{stroke}" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round">'
-        f"{paths}</g></svg>"
-    )
-    return html.Img(
-        src="data:image/svg+xml," + quote(svg, safe=" ='/:"),
-        alt=label,
-        width=_WIDTH,
-        height=_HEIGHT,
-        className="hps-sparkline",
-    )
+    look: dict[str, str] = {}
+    if present:
+        top = max(ceiling or 0.0, *present) or 1.0
+        stroke = _COLORS[color]
+        paths = "".join(_path(run, top, len(values), stroke) for run in _runs(values))
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
+            f'<g fill="none" stroke="{stroke}" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round">'
+            f"{paths}</g></svg>"
+        )
+        look = {"backgroundImage": f'url("data:image/svg+xml,{quote(svg, safe=" =/:")}")'}
+    return html.Span(shown, className=f"hps-sparkline {className}".strip(), style=look, title=label)
 
 
 def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:

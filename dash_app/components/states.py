@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import dash_mantine_components as dmc
 from dash import html
-
-from dash_app.components.aria import aria
 
 _SYSTEMS = {"aix": "AIX", "linux": "Linux", "solaris": "Solaris", "hpux": "HP-UX", "freebsd": "FreeBSD"}
 
@@ -45,14 +42,12 @@ def state(status: str) -> State:
 
 def badge(shown: State, message: str = "") -> Any:
     """Colour, sign and words together, so that none of them is needed; the collector's own words on hover."""
-    label = html.Span(
-        [html.Span(shown.icon, className=f"hps-sign hps-sign-{shown.color}", **aria(hidden="true")), shown.label],
-        className="hps-state",
-        tabIndex=0 if message else None,
+    return html.Span(
+        shown.label,
+        className=f"hps-state hps-sign-{shown.color}",
+        title=message or None,
+        **{"data-sign": shown.icon},  # type: ignore[arg-type]  # dash's signatures know no data attributes
     )
-    if not message:
-        return label
-    return dmc.Tooltip(label, label=message, multiline=True, maw=360, withArrow=True, events=_EVENTS)
 
 
 def facts(operating_system: str | None, version: str | None, architecture: str | None = None) -> str:
@@ -65,6 +60,3 @@ def facts(operating_system: str | None, version: str | None, architecture: str |
 def system(name: str | None) -> str:
     """ "HP-UX" for `hpux`."""
     return _SYSTEMS.get(name or "", name or "Unknown system")
-
-
-_EVENTS = {"hover": True, "focus": True, "touch": True}

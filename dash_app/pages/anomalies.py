@@ -157,17 +157,17 @@ def _list(rows: list[dict[str, Any]], count: int, now: datetime, start: datetime
 
 
 def _row(one: told.Episode, now: datetime) -> Any:
-    return dmc.TableTr(
+    return parts.row(
         [
-            dmc.TableTd(
+            parts.cell(
                 [
                     parts.link(f"{one.start:%Y-%m-%d} {one.span}", one.address),
                     html.Span(text.ago(one.end, now), className="hps-sub"),
                 ],
                 style={"whiteSpace": "nowrap"},
             ),
-            dmc.TableTd(one.hostname),
-            dmc.TableTd(told.told(one.worst), style={"minWidth": 280}),
+            parts.cell(one.hostname),
+            parts.cell(told.told(one.worst), style={"minWidth": 280}),
             parts.number_cell(one.length),
             parts.number_cell(text.score(one.worst["anomaly_score"])),
         ]
@@ -220,12 +220,12 @@ def _contributions(row: Mapping[str, Any], minutes: pl.DataFrame, theme: Theme) 
     if not shown:
         return parts.panel(dmc.Text("The model named no metric.", size="sm", c="dimmed"), title="What stood out")
     rows = [
-        dmc.TableTr(
+        parts.row(
             [
-                dmc.TableTd(told.label(one.column)),
-                parts.number_cell(text.quantity(one.observed, told.unit(one.column)), fw=600),
+                parts.cell(told.label(one.column)),
+                parts.number_cell(text.quantity(one.observed, told.unit(one.column)), className="hps-strong"),
                 parts.number_cell(told.usually(one) or text.NOTHING),
-                dmc.TableTd(
+                parts.cell(
                     dmc.Group(
                         [
                             dmc.Progress(value=100 * one.weight, w=90, size="sm", **aria(hidden="true")),
@@ -287,16 +287,7 @@ def _facts(row: Mapping[str, Any], mlflow: str) -> Any:
         *((told.label(name), text.quantity(value, told.unit(name))) for name, value in values.items()),
     ]
     return parts.panel(
-        dmc.Table(
-            dmc.TableTbody(
-                [
-                    dmc.TableTr([dmc.TableTd(label, c="dimmed"), dmc.TableTd(value, ta="right")])
-                    for label, value in lines
-                ]
-            ),
-            verticalSpacing=4,
-            tabularNums=True,
-        ),
+        parts.facts_table(lines),
         title="What was measured",
         h="100%",
     )

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
+import polars as pl
 from dash import Dash, Input, Output, dcc, html
 
 from dash_app.anomalies import episodes, told
 from dash_app.components import notices, parts, states, text
 from dash_app.components.aria import aria
 from dash_app.components.sparkline import sparkline
-from dash_app.data import Data
+from dash_app.data import Data, Page
 from dash_app.pages import AppPage, Query
 from hps_platform.errors import HpsError
 
@@ -70,7 +71,7 @@ async def layout(data: Data, query: Query) -> Any:
 
 def register(app: Dash, data: Data) -> None:
     async def body(_: int | None) -> tuple[Any, Any]:
-        return await asyncio.to_thread(_build, data, datetime.now(UTC))
+        return await _build(data, datetime.now(UTC))
 
     app.callback(
         Output("overview-progress", "children"),
@@ -79,35 +80,40 @@ def register(app: Dash, data: Data) -> None:
     )(body)
 
 
-def _build(data: Data, now: datetime) -> tuple[Any, Any]:
-    progress = _progress(data.progress())
-    try:
-        servers = data.servers()
-        if not servers:
-            return progress, notices.empty(
-                "No servers yet",
-                "Add the first one: an address and an account that may run vmstat, iostat and their kin.",
-                parts.link("Add a server", "/servers"),
-            )
-        frame = data.overview()
-    except HpsError as error:
-        return progress, notices.failure(error)
-    try:
-        found = data.anomalies(start=now - _DAY, end=now, page_size=1000)
-        anomalies, unusual = found.results, None
-    except HpsError as error:
-        anomalies, unusual = [], notices.failure(error)
+async def _build(data: Data, now: datetime) -> tuple[Any, Any]:
+    """The banner of the preparation, and the page; each part says for itself when it is not available."""
+    progress, servers, frame, found = await asyncio.gather(
+        asyncio.to_thread(data.progress),
+        asyncio.to_thread(data.servers),
+        asyncio.to_thread(data.overview),
+        asyncio.to_thread(data.anomalies, start=now - _DAY, end=now, page_size=1000),
+        return_exceptions=True,
+    )
+    banner = None if isinstance(progress, BaseException) else _progress(progress)
+    for answer in (servers, frame, found):
+        if isinstance(answer, BaseException) and not isinstance(answer, HpsError):
+            raise answer
+    if isinstance(servers, BaseException) or isinstance(frame, BaseException):
+        return banner, notices.failure(next(one for one in (servers, frame) if isinstance(one, Exception)))
+    if not servers:
+        return banner, notices.empty(
+            "No servers yet",
+            "Add the first one: an address and an account that may run vmstat, iostat and their kin.",
+            parts.link("Add a server", "/servers"),
+        )
+    return banner, _page(servers, frame, found, now)
+
+
+def _page(servers: "Sequence[Server]", frame: pl.DataFrame, found: Page | BaseException, now: datetime) -> Any:
+    anomalies: list[dict[str, Any]] = found.results if isinstance(found, Page) else []
+    unusual = notices.failure(found) if isinstance(found, Exception) else _anomalies(anomalies, now)
     rows = {row["server_id"]: row for row in frame.iter_rows(named=True)}
     flagged = Counter(one["server_id"] for one in anomalies)
-    return progress, dmc.Stack(
+    return dmc.Stack(
         [
             _tiles(servers, rows, anomalies, now),
             parts.panel(_fleet(servers, rows, flagged, now)),
-            parts.panel(
-                unusual or _anomalies(anomalies, now),
-                title="Unusual in the last 24 hours",
-                right=parts.link("All anomalies", "/anomalies"),
-            ),
+            parts.panel(unusual, title="Unusual in the last 24 hours", right=parts.link("All anomalies", "/anomalies")),
             dmc.Text(f"As of {text.clock(now, seconds=True)}, refreshed every {REFRESH_S} s", size="xs", c="dimmed"),
         ],
         gap="sm",
@@ -212,15 +218,15 @@ def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged
 def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datetime) -> Any:
     stale = _age_s(server, row, now) > STALE_S
     facts = states.facts(server.operating_system, server.os_version)
-    return dmc.TableTr(
+    return parts.row(
         [
-            dmc.TableTd(
+            parts.cell(
                 [
                     parts.link(server.hostname, f"/history?servers={server.id}", title="History of this server"),
                     html.Span(facts, className="hps-sub hps-cut", title=facts),
                 ]
             ),
-            dmc.TableTd(
+            parts.cell(
                 [
                     states.badge(_shown_state(server, row, now), server.status_message),
                     html.Span(
@@ -230,9 +236,9 @@ def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datet
                 ]
             ),
             *[_value_cell(row, one, stale=stale) for one in HEADLINES],
-            dmc.TableTd(
+            parts.cell(
                 parts.link(str(anomalies), f"/anomalies?server={server.id}") if anomalies else "0",
-                ta="right",
+                className="hps-number",
             ),
         ]
     )
@@ -241,13 +247,17 @@ def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datet
 def _value_cell(row: dict[str, Any], one: Headline, *, stale: bool) -> Any:
     value = row.get(one.column)
     hot = one.unit == "%" and value is not None and value >= HOT_PCT
-    shown: Any = html.Span(text.quantity(value, one.unit), className="hps-value hps-hot" if hot else "hps-value")
+    shown: Any = text.quantity(value, one.unit)
     if one.spark:
-        color = "orange" if hot else "blue"
-        label = f"{one.title}, last hour"
-        line = sparkline(list(row.get(one.spark) or []), label, ceiling=one.ceiling, color=color)
-        shown = html.Div([line, shown], className="hps-cell")
-    return dmc.TableTd(shown, ta="right", className="hps-stale" if stale else "")
+        shown = sparkline(
+            shown,
+            list(row.get(one.spark) or []),
+            f"{one.title}, the last hour",
+            ceiling=one.ceiling,
+            color="orange" if hot else "blue",
+        )
+    look = " ".join(name for name, there in (("hps-hot", hot), ("hps-stale", stale)) if there)
+    return parts.number_cell(shown, className=look)
 
 
 def _anomalies(found: list[dict[str, Any]], now: datetime) -> Any:
@@ -255,14 +265,14 @@ def _anomalies(found: list[dict[str, Any]], now: datetime) -> Any:
         return dmc.Text("Nothing unusual was found.", size="sm", c="dimmed")
     shown = episodes(found)
     rows = [
-        dmc.TableTr(
+        parts.row(
             [
-                dmc.TableTd(
+                parts.cell(
                     [parts.link(one.span, one.address), html.Span(text.ago(one.end, now), className="hps-sub")],
                     style={"whiteSpace": "nowrap"},
                 ),
-                dmc.TableTd(one.hostname),
-                dmc.TableTd(told(one.worst), style={"minWidth": 280}),
+                parts.cell(one.hostname),
+                parts.cell(told(one.worst), style={"minWidth": 280}),
                 parts.number_cell(one.length),
                 parts.number_cell(text.score(one.worst["anomaly_score"])),
             ]

@@ -184,17 +184,17 @@ def _row(server: "Server", now: datetime, *, admin: bool) -> Any:
     login = server.ssh_username
     how = "key" if server.has_private_key else "password" if server.has_password else "no secret stored"
     message = server.status_message
-    return dmc.TableTr(
+    return parts.row(
         [
-            dmc.TableTd(parts.link(server.hostname, f"/history?servers={server.id}", title="History of this server")),
-            dmc.TableTd(
+            parts.cell(parts.link(server.hostname, f"/history?servers={server.id}", title="History of this server")),
+            parts.cell(
                 [
                     states.badge(states.state(server.status)),
                     html.Span(message, className="hps-sub hps-wrap") if message and server.status != "up" else None,
                 ]
             ),
-            dmc.TableTd(f"{server.address}:{server.ssh_port}", style={"whiteSpace": "nowrap"}),
-            dmc.TableTd(
+            parts.cell(f"{server.address}:{server.ssh_port}", style={"whiteSpace": "nowrap"}),
+            parts.cell(
                 [
                     states.facts(server.operating_system, server.os_version)
                     if server.operating_system
@@ -202,10 +202,10 @@ def _row(server: "Server", now: datetime, *, admin: bool) -> Any:
                     html.Span(server.architecture or "", className="hps-sub"),
                 ]
             ),
-            dmc.TableTd([login, html.Span(how, className="hps-sub")]),
-            dmc.TableTd(dmc.Group([dmc.Badge(tag, variant="default", tt="none") for tag in server.tags], gap=4)),
+            parts.cell([login, html.Span(how, className="hps-sub")]),
+            parts.cell(", ".join(server.tags)),
             parts.number_cell(text.ago(server.last_seen_at, now)),
-            dmc.TableTd(dmc.Group(_actions(server), gap=2, wrap="nowrap", justify="flex-end") if admin else None),
+            parts.number_cell(_actions(server) if admin else None),
         ]
     )
 
@@ -219,17 +219,12 @@ def _actions(server: "Server") -> list[Any]:
 
 
 def _action(action: str, server: "Server", label: str, symbol: str) -> Any:
-    return dmc.Tooltip(
-        dmc.ActionIcon(
-            icons.icon(symbol),
-            id={"type": "server-action", "do": action, "id": server.id},
-            variant="subtle",
-            color="red" if action == "remove" else "gray",
-            size="lg",
-            **aria(label=f"{label}: {server.hostname}"),
-        ),
-        label=label,
-        withArrow=True,
+    return html.Button(
+        id={"type": "server-action", "do": action, "id": server.id},
+        className=f"hps-action hps-action-{action}",
+        title=label,
+        style=icons.mask(symbol),
+        **aria(label=f"{label}: {server.hostname}"),
     )
 
 

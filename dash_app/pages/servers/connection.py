@@ -182,11 +182,11 @@ def _host_keys(server: "Server", report: "ConnectionReport") -> Any:
 
 def _families(report: "ConnectionReport") -> Any:
     rows = [
-        dmc.TableTr(
+        parts.row(
             [
-                dmc.TableTd(FAMILIES[name].title if name in FAMILIES else name),
-                dmc.TableTd(_step(one.ok, "works" if one.ok else one.message or "failed")),
-                dmc.TableTd(one.command, className="hps-mono"),
+                parts.cell(FAMILIES[name].title if name in FAMILIES else name),
+                parts.cell(_step(one.ok, "works" if one.ok else one.message or "failed")),
+                parts.cell(one.command, className="hps-mono"),
             ]
         )
         for name, one in report.families.items()

@@ -137,7 +137,7 @@ def test_overview_puts_the_worst_first() -> None:
 
 def test_large_fleets_are_cut_with_a_word() -> None:
     known = [server(id=number, hostname=f"host{number:04}") for number in range(1, 1201)]
-    _, body = overview._build(Fleet(known=known).as_data(), NOW)
+    _, body = asyncio.run(overview._build(Fleet(known=known).as_data(), NOW))
     text = shown(body)
     assert "1 100 servers in a better state" in text
     assert len(text) < 400_000
@@ -146,11 +146,22 @@ def test_large_fleets_are_cut_with_a_word() -> None:
 
 def test_overview_with_anomalies_and_progress() -> None:
     preparing = {"title": "Preparing 14 days", "message": "landing rows", "done": 0.62}
-    progress, body = overview._build(Fleet(found=[anomaly(3)], preparing=preparing).as_data(), NOW)
+    progress, body = asyncio.run(overview._build(Fleet(found=[anomaly(3)], preparing=preparing).as_data(), NOW))
     assert "62%" in shown(progress)
     text = shown(body)
     for expected in ("aix01", "93.0 %", "Disk throughput", "1 on 1 server", "12:00:00 UTC"):
         assert expected in text
+
+
+def test_overview_without_anomalies_still_shows_the_fleet() -> None:
+    class Unscored(Fleet):
+        def anomalies(self, **_: Any) -> Any:
+            raise DOWN
+
+    _, body = asyncio.run(overview._build(Unscored().as_data(), NOW))
+    text = shown(body)
+    assert "aix01" in text
+    assert "PostgreSQL does not answer" in text
 
 
 @pytest.mark.parametrize(
@@ -158,7 +169,7 @@ def test_overview_with_anomalies_and_progress() -> None:
     [(Fleet(known=[]), "No servers yet"), (Fleet(broken=DOWN), "PostgreSQL does not answer")],
 )
 def test_overview_says_why_it_is_empty(fleet: Fleet, expected: str) -> None:
-    progress, body = overview._build(fleet.as_data(), NOW)
+    progress, body = asyncio.run(overview._build(fleet.as_data(), NOW))
     assert progress is None
     assert expected in shown(body)
 
