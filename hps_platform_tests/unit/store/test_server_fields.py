@@ -116,7 +116,7 @@ def test_a_secret_survives_a_rotation_of_keys() -> None:
         SecretBox(new).decrypt(token)
 
 
-@pytest.mark.parametrize("keys", ["", " , ", "not-a-key", Fernet.generate_key().decode() + ",bad"])
+@pytest.mark.parametrize("keys", ["", " , ", "not-a-key", "A" * 43 + "=,bad"])
 def test_a_bad_encryption_key_names_the_variable_and_not_the_key(keys: str) -> None:
     with pytest.raises(SettingsError, match="FIELD_ENCRYPTION_KEY") as refusal:
         SecretBox(keys)
