@@ -34,9 +34,14 @@ class Series:
         return float(value) if isinstance(value, int | float) else None
 
     def with_gaps(self) -> pl.DataFrame:
-        """The frame with an empty point in each hole wider than two and a half steps, so that no line bridges it."""
+        """The frame with an empty point in each hole, so that no line bridges it.
+
+        A hole is wider than two and a half times the steps before and after it: how often a server is asked may change.
+        """
         after = pl.col("timestamp").shift(-1) - pl.col("timestamp")
-        holes = self.frame.filter(after > pl.duration(milliseconds=int(self.step_s * 2500)))
+        step = pl.duration(milliseconds=int(self.step_s * 1000))
+        around = pl.max_horizontal(step, after.shift(1).fill_null(step), after.shift(-1).fill_null(step))
+        holes = self.frame.filter(after > around * 2.5)
         if holes.is_empty():
             return self.frame
         empty = holes.select(

@@ -284,7 +284,7 @@ def _facts(row: Mapping[str, Any], mlflow: str) -> Any:
     lines = [
         ("Model", model),
         ("Isolation forest", text.NOTHING if row.get("forest_score") is None else text.score(row["forest_score"], 3)),
-        *((told.label(name), text.quantity(value, told.unit(name))) for name, value in values.items()),
+        *((told.label(name), text.quantity(values[name], told.unit(name))) for name in told.FEATURES if name in values),
     ]
     return parts.panel(
         parts.facts_table(lines),

@@ -76,6 +76,14 @@ def test_a_server_that_is_asked_less_often_has_no_gaps() -> None:
     assert one.with_gaps()["value"].null_count() == 0
 
 
+def test_a_server_that_is_asked_more_often_from_now_on_has_no_gaps() -> None:
+    seldom = samples("vmstat", {"us": [1.0] * 6}, step_s=60, end=NOW - timedelta(seconds=2))
+    often = samples("vmstat", {"us": [2.0] * 60}, end=NOW + timedelta(seconds=118))
+    (one,) = series_of(pl.concat([seldom, often]), VMSTAT.by_name["us"], VMSTAT, NAMES)
+    assert one.step_s == 2.0
+    assert one.with_gaps()["value"].null_count() == 0
+
+
 def test_a_streaming_chart_can_be_appended_to() -> None:
     figure = figures.chart(VMSTAT.by_name["us"], cpu_lines(), "dark", streaming=True).to_plotly_json()
     assert [(trace["meta"], type(trace["x"]), type(trace["y"])) for trace in figure["data"]] == [
