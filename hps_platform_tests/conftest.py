@@ -2,7 +2,11 @@
 
 import pytest
 
-pytest_plugins = ["hps_platform_tests.integration.services", "hps_platform_tests.e2e.demo"]
+pytest_plugins = [
+    "hps_platform_tests.integration.services",
+    "hps_platform_tests.e2e.demo",
+    "hps_platform_tests.e2e.browser",
+]
 
 
 @pytest.hookimpl(tryfirst=True)
