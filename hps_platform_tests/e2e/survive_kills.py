@@ -104,17 +104,19 @@ def load(bootstrap: str) -> Iterator[Load]:
 
 
 def landing_process(demo: DemoApp) -> psutil.Process:
-    """The worker of the run that holds the lease."""
+    """The worker of the run that holds the lease: the one at the other end of the lease's database session."""
     with psycopg.connect(demo.settings().dsn()) as conn:
-        row = conn.execute("SELECT run_id FROM landing_leases").fetchone()
-    assert row is not None
+        row = conn.execute(
+            "SELECT client_port FROM pg_stat_activity JOIN landing_leases ON backend_pid = pid WHERE group_id = 'all'"
+        ).fetchone()
+    assert row is not None, "nobody holds the lease"
     for process in psutil.Process(demo.status()["dagster-code"]["pid"]).children(recursive=True):
         try:
-            if row[0] in " ".join(process.cmdline()):
+            if any(connection.laddr.port == row[0] for connection in process.net_connections("tcp")):
                 return process
         except psutil.NoSuchProcess:  # ended meanwhile
             continue
-    raise AssertionError(f"no process of landing run {row[0]}")
+    raise AssertionError(f"no process of the landing run has port {row[0]}")
 
 
 def landed_of_load(demo: DemoApp) -> int:
