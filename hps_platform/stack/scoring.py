@@ -13,6 +13,7 @@ import polars as pl
 
 from hps_platform import detection
 from hps_platform.analysis import scorecard
+from hps_platform.analysis.budget import MERGE_GAP_S
 from hps_platform.analysis.minutes import minutes
 from hps_platform.analysis.scorecard import Alarm, Incident, Scorecard
 from hps_platform.errors import NotFound
@@ -24,7 +25,7 @@ from hps_platform.stack.simulator.world import World
 from hps_platform.store.database import Database
 
 HISTORY_WEEKS = 2
-_EPISODE_GAP = timedelta(minutes=10)
+_EPISODE_GAP = timedelta(seconds=MERGE_GAP_S)
 _PAGE = 1000
 _DAY_S = 86_400.0
 

@@ -6,14 +6,14 @@ What assets need later (materialisations, observations, check results) stays.
 
 from datetime import datetime
 
-import psycopg
+from hps_platform.store.database import session
 
 _KEPT = ("ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION", "ASSET_FAILED_TO_MATERIALIZE")
 
 
 def prune_run_events(dsn: str, before: datetime) -> int:
     """Deletes engine and log events older than `before` (UTC) from Dagster's database; returns how many."""
-    with psycopg.connect(dsn) as conn:
+    with session(dsn, application_name="hps housekeeping") as conn:
         deleted = conn.execute(
             """
             DELETE FROM event_logs
