@@ -68,11 +68,12 @@ class Platform:
             return servers.get_server(conn, server.id)
 
     def records(self, topic: str) -> list[Record]:
-        """All messages of a topic since this object was made."""
+        """All messages of a topic from when this object was made until now; later ones wait for the next call."""
         if self._reader is None:
             self._reader = stream.RangeReader(self.bootstrap, self._starts)
-        while found := self._reader.read(10_000, 0.2):
-            self._records.extend(found)
+        ends = stream.watermarks(self.bootstrap, stream.topics())
+        while any(self._reader.positions()[place] < end for place, (_, end) in ends.items()):
+            self._records.extend(self._reader.read(10_000, 0.2))
         return [record for record in self._records if record.topic == topic]
 
     def samples(self, server: Server, family: str) -> list[Record]:
