@@ -1,8 +1,9 @@
 """kill -9 of the landing run, the collector, Kafka, PostgreSQL and the app under load: nothing lost, nothing twice.
 
-Run by name: `pytest hps_platform_tests/e2e/survive_kills.py`. It becomes part of `make test` after its first green run.
+How long each recovery took is logged: `pytest -o log_cli_level=INFO -o log_cli=true` shows it.
 """
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,8 @@ from hps_platform.errors import KafkaUnavailable
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import Sample
 from hps_platform_tests.e2e.demo import DemoApp
+
+log = logging.getLogger(__name__)
 
 ROWS_PER_S = 600
 FIRST_SERVER, SERVERS = 900_001, 20
@@ -183,9 +186,11 @@ def kill_in_turn(demo: DemoApp, loaded: Load) -> None:
         before = landed_of_load(demo)
         wait_until(f"rows are landing before {name} is killed", lambda: landed_of_load(demo) > before)
         process.kill()
-        at = loaded.sent
+        at, killed_at = loaded.sent, time.monotonic()
         wait_until(f"rows sent after the kill of {name} are landed", lambda: landed_of_load(demo) > at)
+        log.info("%s killed: rows land again after %.1f s", name, time.monotonic() - killed_at)
         wait_until(f"all services are well after the kill of {name}", lambda: well(demo))
+        log.info("%s killed: all is well after %.1f s", name, time.monotonic() - killed_at)
 
     kill("landing", landing_process(demo))
     for name in ("collector", "kafka", "postgres", "app"):
