@@ -1,17 +1,13 @@
 """`hps user` and `hps token`: accounts of the web app and API tokens, from the machine itself."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from hps_platform.store.database import Database
+from hps_platform.cli.database import database
 
 app = typer.Typer(no_args_is_help=True)
 user = typer.Typer(no_args_is_help=True, help="Accounts of the web app.")
@@ -21,18 +17,6 @@ app.add_typer(token, name="token")
 
 _USERNAME = typer.Argument(..., help="Name of the account.")
 _STDIN = typer.Option(False, "--password-stdin", help="Read the password from standard input.")
-
-
-@contextmanager
-def _database() -> "Iterator[Database]":
-    from hps_platform import settings
-    from hps_platform.store.database import Database
-
-    db = Database(settings.load().dsn(), max_size=1)
-    try:
-        yield db
-    finally:
-        db.close()
 
 
 def _chosen_password(from_stdin: bool) -> tuple[str, bool]:
@@ -65,7 +49,7 @@ def add_user(
     from hps_platform import access
 
     password, generated = _chosen_password(password_stdin)
-    with _database() as db:
+    with database() as db:
         added = access.add_user(db, username, password, is_admin=admin)
     typer.echo(f"added {'administrator' if admin else 'user'} {added.username}")
     _say_password(added.username, password, generated)
@@ -76,7 +60,7 @@ def list_users() -> None:
     """List the accounts."""
     from hps_platform import access
 
-    with _database() as db:
+    with database() as db:
         found = access.list_users(db)
     table = Table("user", "role", "state", "last sign-in (UTC)", box=None)
     for account in found:
@@ -91,7 +75,7 @@ def change_password(username: str = _USERNAME, password_stdin: bool = _STDIN) ->
     from hps_platform import access
 
     password, generated = _chosen_password(password_stdin)
-    with _database() as db:
+    with database() as db:
         access.set_password(db, username, password)
     typer.echo(f"password of {username} changed, its sessions ended")
     _say_password(username, password, generated)
@@ -105,7 +89,7 @@ def disable_user(
     """Refuse an account with all its sessions and tokens."""
     from hps_platform import access
 
-    with _database() as db:
+    with database() as db:
         access.set_active(db, username, active=undo)
     typer.echo(f"{username} is {'active again' if undo else 'disabled'}")
 
@@ -119,7 +103,7 @@ def create_token(
     """Create an API token; standard output carries the token alone, and it is shown only now."""
     from hps_platform import access
 
-    with _database() as db:
+    with database() as db:
         typer.echo(access.issue_token(db, username, name=name, days=days))
 
 
@@ -128,7 +112,7 @@ def list_tokens(username: str | None = typer.Option(None, "--user", help="Only t
     """List the tokens, without their secrets."""
     from hps_platform import access
 
-    with _database() as db:
+    with database() as db:
         found = access.list_tokens(db, username)
     table = Table("id", "user", "name", "created", "expires", "last used (UTC)", box=None)
     for item in found:
@@ -142,6 +126,6 @@ def revoke_token(token_id: int = typer.Argument(..., help="Id from `hps token li
     """Make a token worthless at once."""
     from hps_platform import access
 
-    with _database() as db:
+    with database() as db:
         access.revoke_token(db, token_id)
     typer.echo(f"token {token_id} revoked")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hps_platform.cli.database import database
 from hps_platform.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -29,12 +30,11 @@ def run(
     from hps_platform import detection, settings
     from hps_platform.model_registry import ModelRegistry
     from hps_platform.store import servers
-    from hps_platform.store.database import Database
 
     span = _moment(start), _moment(end)
     chosen = settings.load()
     registry = ModelRegistry(chosen.tracking_uri, cache_dir=chosen.data_dir / "models")
-    with Database(chosen.dsn()) as db:
+    with database() as db:
         with db.connection() as conn:
             found = servers.find_server(conn, server)
         if found is None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hps_platform.cli.database import database
 from hps_platform.errors import NotFound
 
 if TYPE_CHECKING:
@@ -76,11 +77,9 @@ def _name(model: str) -> str:
         return model
     if model.isdigit():
         return f"hps.{model}"
-    from hps_platform import settings
     from hps_platform.store import servers
-    from hps_platform.store.database import Database
 
-    with Database(settings.load().dsn()) as db, db.connection() as conn:
+    with database() as db, db.connection() as conn:
         found = servers.find_server(conn, model)
     if found is None:
         raise NotFound(f"no server {model!r}: `hps server list` shows them")

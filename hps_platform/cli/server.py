@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hps_platform.cli.database import database
 from hps_platform.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
 
 @contextmanager
 def _connection() -> Iterator[Any]:
-    from hps_platform import settings as configuration
-    from hps_platform.store.database import Database
-
-    with Database(configuration.load().dsn(), max_size=1, application_name="hps server") as db, db.connection() as conn:
+    with database("hps server") as db, db.connection() as conn:
         yield conn
 
 

@@ -11,7 +11,8 @@ from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner, Result
 
 from hps_platform.cli import collect, server
-from hps_platform.errors import Conflict, InvalidInput, NotFound, SettingsError
+from hps_platform.errors import Conflict, DatabaseUnavailable, InvalidInput, NotFound, SettingsError
+from hps_platform.stack.ports import free_port
 from hps_platform.store.database import migrate
 from hps_platform_tests.integration.collector.linux import linux
 from hps_platform_tests.integration.ssh.hosts import PASSWORD, ScriptedHost, scripted_host
@@ -116,6 +117,10 @@ def test_each_mistake_is_a_sentence(hps: Hps, tmp_path: Path, monkeypatch: pytes
         hps("server", "update", "lin1", "--settings", "{")
     with pytest.raises(InvalidInput, match=r"no-such-host\.invalid"):
         hps("server", "update", "lin1", "--address", "no-such-host.invalid")
+    with monkeypatch.context() as stopped:
+        stopped.setenv("DATABASE_PORT", str(free_port()))
+        with pytest.raises(DatabaseUnavailable, match="`hps up`"):
+            hps("server", "list")
     monkeypatch.setenv("FIELD_ENCRYPTION_KEY", "short")
     with pytest.raises(SettingsError, match="FIELD_ENCRYPTION_KEY"):
         hps("server", "update", "lin1", "--password-stdin", text="x\n")

@@ -1,0 +1,28 @@
+"""The platform's database for the length of one command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hps_platform import settings
+from hps_platform.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from hps_platform.store.database import Database
+
+
+@contextmanager
+def database(name: str = "hps") -> "Iterator[Database]":
+    """Raises `DatabaseUnavailable` at once where no server listens: a person waits, and nothing will start it."""
+    from hps_platform.store.database import Database, address, session
+
+    dsn = settings.load().dsn()
+    try:
+        with session(dsn, application_name=name):
+            pass
+    except DatabaseUnavailable as error:
+        raise DatabaseUnavailable(
+            f"no PostgreSQL answers at {address(dsn)}: `hps status` shows the stack, `hps up` starts it ({error})"
+        ) from error
+    with Database(dsn, max_size=1, application_name=name) as db:
+        yield db
