@@ -122,6 +122,7 @@ def run(settings: Settings, *, seed: int, days: float, echo: Echo, ready: Callab
         if not state.complete:
             _prepare(running.settings, database, state, tell)
     progress.write(settings.data_dir, title, "complete", 1.0, finished=True)
+    echo("complete", 1.0)
     return state
 
 
