@@ -3,7 +3,7 @@
 import dagster as dg
 
 from hps_platform import detection
-from hps_platform.defs.models import champions
+from hps_platform.defs.models import FEATURES, champions
 from hps_platform.defs.resources import Platform
 
 
@@ -15,7 +15,7 @@ class Scoring(dg.Config):
 
 @dg.asset(
     key=["detection", "anomalies"],
-    deps=[champions],
+    deps=[champions, *FEATURES],
     group_name="detection",
     kinds={"postgres", "sklearn"},
     description="Scores of every minute, and which of them are anomalous; table anomaly_detection_results.",
@@ -41,10 +41,3 @@ def anomalies(context: dg.AssetExecutionContext, platform: Platform, config: Sco
 
 
 score_minutes = dg.define_asset_job("score_minutes", selection=dg.AssetSelection.assets(anomalies))
-
-every_three_minutes = dg.ScheduleDefinition(
-    name="score_every_three_minutes",
-    job=score_minutes,
-    cron_schedule="1-59/3 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)

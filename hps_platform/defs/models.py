@@ -7,6 +7,9 @@ from hps_platform.defs.resources import Platform
 from hps_platform.defs.rollups import rollups_key
 from hps_platform.metrics import FAMILIES
 
+FEATURES = [rollups_key(FAMILIES[name]) for name in ("vmstat", "iostat", "netstat", "memory")]
+"""What the models see."""
+
 
 class Training(dg.Config):
     """`only_due`: leave servers alone whose champion is younger than a week."""
@@ -16,7 +19,7 @@ class Training(dg.Config):
 
 @dg.asset(
     key=["models", "champions"],
-    deps=[rollups_key(FAMILIES[name]) for name in ("vmstat", "iostat", "netstat", "memory")],
+    deps=FEATURES,
     group_name="models",
     kinds={"mlflow", "sklearn"},
     description="One Isolation Forest model a server, registered in MLflow as hps.<server id>.",

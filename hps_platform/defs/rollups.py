@@ -44,10 +44,3 @@ def rollups(platform: Platform) -> Iterator[dg.MaterializeResult[None]]:
 
 
 refresh_rollups = dg.define_asset_job("refresh_rollups", selection=dg.AssetSelection.assets(rollups))
-
-every_two_minutes = dg.ScheduleDefinition(
-    name="rollups_every_two_minutes",
-    job=refresh_rollups,
-    cron_schedule="*/2 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)

@@ -10,20 +10,20 @@ from hps_platform.definitions import defs
 from hps_platform.metrics import FAMILIES
 
 SAMPLES = sorted(f"samples/{name}" for name in FAMILIES)
+FEATURES = [f"rollups/{name}" for name in ("iostat", "memory", "netstat", "vmstat")]
 ASSETS: Mapping[str, list[str]] = {
     **{f"kafka/hps.{name}": [] for name in FAMILIES},
     "kafka/hps.dead_letter": [],
     **{f"samples/{name}": [f"kafka/hps.{name}"] for name in FAMILIES},
     **{f"rollups/{name}": [f"samples/{name}"] for name in FAMILIES},
-    "models/champions": [f"rollups/{name}" for name in ("iostat", "memory", "netstat", "vmstat")],
-    "detection/anomalies": ["models/champions"],
+    "models/champions": FEATURES,
+    "detection/anomalies": ["models/champions", *FEATURES],
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
 }
 CHECKS = sorted((asset, check) for asset in SAMPLES for check in ("complete", "fresh"))
 SCHEDULES = {
-    "rollups_every_two_minutes": "*/2 * * * *",
-    "score_every_three_minutes": "1-59/3 * * * *",
+    "minutes_every_three_minutes": "1-59/3 * * * *",
     "check_samples_every_ten_minutes": "4-59/10 * * * *",
     "train_due_models_hourly": "17 * * * *",
     "upkeep_nightly": "23 1 * * *",

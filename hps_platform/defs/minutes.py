@@ -1,0 +1,15 @@
+"""The newest minutes are rolled up and scored in one run: starting a run costs more than its work."""
+
+import dagster as dg
+
+from hps_platform.defs.anomalies import anomalies
+from hps_platform.defs.rollups import rollups
+
+refresh_minutes = dg.define_asset_job("refresh_minutes", selection=dg.AssetSelection.assets(rollups, anomalies))
+
+every_three_minutes = dg.ScheduleDefinition(
+    name="minutes_every_three_minutes",
+    job=refresh_minutes,
+    cron_schedule="1-59/3 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
