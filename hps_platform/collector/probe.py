@@ -96,9 +96,9 @@ def _try(
     session = _connected(target, timeout_s, report)
     try:
         report.login_ok = True
-        system = _recognise(session, operating_system, timeout_s, report)
+        system, tools = _recognise(session, operating_system, timeout_s, report)
         report.clock_offset_s = _clock_offset(session, timeout_s)
-        for planned in _plan(system, settings, report):
+        for planned in _plan(system, tools, settings, report):
             report.families[planned.family] = _try_family(session, system, planned, timeout_s)
     finally:
         session.close()
@@ -125,7 +125,10 @@ def _connected(target: Target, timeout_s: float, report: ConnectionReport) -> Se
     return session
 
 
-def _recognise(session: Session, operating_system: str | None, timeout_s: float, report: ConnectionReport) -> str:
+def _recognise(
+    session: Session, operating_system: str | None, timeout_s: float, report: ConnectionReport
+) -> tuple[str, frozenset[str]]:
+    """Which dialect to use, and the tools that the host has for it, where they are known."""
     result = session.run(dialects.IDENTIFY, timeout_s)
     try:
         host = dialects.identify(result.stdout)
@@ -133,10 +136,11 @@ def _recognise(session: Session, operating_system: str | None, timeout_s: float,
         if operating_system is None:
             raise
         report.operating_system = operating_system
-        return operating_system
+        return operating_system, frozenset()
     report.operating_system, report.version = host.operating_system, host.version
     report.architecture, report.hostname, report.cpus = host.architecture, host.hostname, host.cpus
-    return operating_system or host.operating_system
+    system = operating_system or host.operating_system
+    return system, host.tools if system == host.operating_system else frozenset()
 
 
 def _clock_offset(session: Session, timeout_s: float) -> float | None:
@@ -151,14 +155,16 @@ def _clock_offset(session: Session, timeout_s: float) -> float | None:
     return round(told.timestamp() + 0.5 - middle, 1)
 
 
-def _plan(system: str, settings: Mapping[str, Any], report: ConnectionReport) -> list[PlannedCommand]:
+def _plan(
+    system: str, tools: frozenset[str], settings: Mapping[str, Any], report: ConnectionReport
+) -> list[PlannedCommand]:
     commands = dict(settings.get("commands", {}))
     for family in list(commands):
         try:
             dialects.plan(system, {}, {family: commands[family]})
         except InvalidInput as error:
             report.families[family] = FamilyReport(commands.pop(family), False, str(error))
-    plan = dialects.plan(system, settings.get("intervals", {}), commands)
+    plan = dialects.plan(system, settings.get("intervals", {}), commands, tools)
     skipped = {*settings.get("disabled", ()), *report.families}
     return [planned for planned in plan if planned.family not in skipped]
 

@@ -6,21 +6,26 @@ into reports, `identify` tells which system a host is. One module an operating s
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
-from hps_platform.dialects import aix, hpux, linux, solaris
+from hps_platform.dialects import aix, freebsd, hpux, linux, solaris
 from hps_platform.dialects.commandline import Program, programs
-from hps_platform.dialects.dialect import Dialect, Outcome, Parsed, PlannedCommand, Reader, Splitter
-from hps_platform.dialects.identity import IDENTIFY, Host, identify
+from hps_platform.dialects.dialect import Dialect, Outcome, Parsed, Plan, PlannedCommand, Reader, Splitter
+from hps_platform.dialects.identity import Host, identify, question
 from hps_platform.dialects.text import clean, failure, first_line
 from hps_platform.errors import InvalidInput
 from hps_platform.metrics import FAMILIES
 
-_MODULES = (aix, linux, solaris, hpux)
+_MODULES = (aix, linux, solaris, hpux, freebsd)
 
 DIALECTS: dict[str, Dialect] = {module.DIALECT.name: module.DIALECT for module in _MODULES}
 SYSTEMS: tuple[str, ...] = tuple(DIALECTS)
+
+IDENTIFY = question(
+    {name: {tool for line in dialect.plan for tool in line.needs} for name, dialect in DIALECTS.items()}
+)
+"""The command whose answer `identify` reads."""
 
 LONGEST_STREAM_S = 10.0
 """Above this interval a repeating command runs as a one-shot of two reports, so that none is left behind on a host."""
@@ -82,37 +87,61 @@ def parser_id(os: str) -> str:
 
 
 def plan(
-    os: str, intervals: Mapping[str, float] | None = None, overrides: Mapping[str, str] | None = None
+    os: str,
+    intervals: Mapping[str, float] | None = None,
+    overrides: Mapping[str, str] | None = None,
+    tools: Collection[str] = (),
 ) -> tuple[PlannedCommand, ...]:
-    """What to run on a host of this system: one command a family.
+    """What to run on a host of this system: one command a family, the first one that its `tools` allow.
 
-    `intervals` and `overrides` (commands, taken as they are) are by family. A vmstat or iostat of more than
-    `LONGEST_STREAM_S` seconds becomes a one-shot of two reports. Raises `InvalidInput` for an override that the dialect
-    can't read, or reads as another family.
+    `tools` are those that `identify` found; where none are known, or none of a family's ways is possible, it is the
+    preferred one. `intervals` and `overrides` (commands, taken as they are) are by family. A vmstat or iostat of more
+    than `LONGEST_STREAM_S` seconds becomes a one-shot of two reports. Raises `InvalidInput` for an override that the
+    dialect can't read, or reads as another family.
     """
-    return tuple(
-        _planned(os, line.family, line.command, (intervals or {}).get(line.family), (overrides or {}).get(line.family))
-        for line in _dialect(os).plan
-    )
+    ways: dict[str, list[Plan]] = {}
+    for line in _dialect(os).plan:
+        ways.setdefault(line.family, []).append(line)
+    planned = []
+    for family, lines in ways.items():
+        interval_s = float((intervals or {}).get(family) or FAMILIES[family].interval_s)
+        override = (overrides or {}).get(family)
+        if override is not None:
+            planned.append(_overridden(os, family, override, interval_s))
+        else:
+            line = next((line for line in lines if line.possible(tools)), lines[0])
+            planned.append(_planned(line, interval_s, tools))
+    return tuple(planned)
 
 
-def _planned(os: str, family: str, template: str, interval: float | None, override: str | None) -> PlannedCommand:
-    interval_s = float(interval or FAMILIES[family].interval_s)
-    if override is not None:
-        reader, run = _reader(os, override)
-        if reader is None or reader.family != family:
-            raise InvalidInput(f"the {os} dialect reads no {family} from {override!r}")
-        endless = reader.split is not None and _endless(run[0])
-        return PlannedCommand(family, override, endless, (run[0].interval or interval_s) if endless else interval_s)
-    if "{interval}" not in template:
-        return PlannedCommand(family, template, False, interval_s)
-    # These commands take whole seconds.
-    whole = max(1, round(interval_s))
+def _overridden(os: str, family: str, override: str, interval_s: float) -> PlannedCommand:
+    reader, run = _reader(os, override)
+    if reader is None or reader.family != family:
+        raise InvalidInput(f"the {os} dialect reads no {family} from {override!r}")
+    endless = reader.split is not None and _endless(run[0])
+    return PlannedCommand(family, override, endless, (run[0].interval or interval_s) if endless else interval_s)
+
+
+def _planned(line: Plan, interval_s: float, tools: Collection[str]) -> PlannedCommand:
+    if "{interval}" not in line.command:
+        return PlannedCommand(line.family, _located(line.command, tools), False, interval_s)
     if interval_s > LONGEST_STREAM_S:
         # A command that is left behind by a killed collector must not outlive it for long, either.
         measured = round(LONGEST_STREAM_S)
-        return PlannedCommand(family, template.format(interval=f"{measured} 2"), False, interval_s)
-    return PlannedCommand(family, template.format(interval=whole), True, float(whole))
+        once = line.once.format(interval=measured) or line.command.format(interval=f"{measured} 2")
+        return PlannedCommand(line.family, _located(once, tools), False, interval_s)
+    # These commands take whole seconds.
+    whole = max(1, round(interval_s))
+    return PlannedCommand(line.family, _located(line.command.format(interval=whole), tools), True, float(whole))
+
+
+def _located(command: str, tools: Collection[str]) -> str:
+    """The command with the paths of those programs that are not on the host's search path."""
+    for program in programs(command):
+        for tool in tools:
+            if tool.endswith(f"/{program.name}"):
+                command = re.sub(rf"(?<![\w./-]){re.escape(program.name)}(?![\w./-])", tool, command)
+    return command
 
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)

@@ -14,6 +14,7 @@ _REDIRECTION = re.compile(r"(?:(?<=\s)\d|&)?>{1,2}\s*(?:&\d|[^\s;|&\"']+)|<\s*[^
 _WRAPPERS = frozenset(
     ("env", "sudo", "doas", "nice", "nohup", "time", "exec", "command", "timeout", "stdbuf", "ionice")
 )
+_KEYWORDS = frozenset(("while", "until", "do", "done", "if", "then", "else", "fi"))
 _SHELLS = frozenset(("sh", "bash", "ksh", "zsh", "csh", "tcsh", "dash"))
 _PRINTERS = frozenset(("cat", "head", "tail", "more", "grep", "egrep", "fgrep", "sed", "awk"))
 
@@ -50,6 +51,23 @@ class Program:
                 return self.arguments[index + 1] if index + 1 < len(self.arguments) else None
         return None
 
+    def without(self, letters: str) -> "Program":
+        """The program without these one-letter options and what follows them."""
+        if not letters:
+            return self
+        kept: list[str] = []
+        words = iter(self.arguments)
+        for word in words:
+            at = next((index for index, char in enumerate(word) if index and char in letters), 0)
+            if not at or not word.startswith("-") or word.startswith("--"):
+                kept.append(word)
+                continue
+            if at > 1:
+                kept.append(word[:at])
+            if at == len(word) - 1:
+                next(words, None)
+        return Program(self.name, tuple(kept))
+
     def values(self, letter: str) -> list[str]:
         """The same for a flag that may be given several times."""
         return [
@@ -72,9 +90,9 @@ def _words(command: str) -> list[str]:
 
 
 def _unwrap(words: list[str]) -> list[str]:
-    """Without assignments, wrappers and their options in front."""
+    """Without assignments, keywords of loops, wrappers and their options in front."""
     while words:
-        if _ASSIGNMENT.fullmatch(words[0]):
+        if _ASSIGNMENT.fullmatch(words[0]) or words[0] in _KEYWORDS:
             words = words[1:]
         elif words[0].rpartition("/")[2] in _WRAPPERS:
             words = words[1:]

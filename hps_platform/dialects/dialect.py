@@ -4,12 +4,12 @@ The values that pass between the dialects and `parse`, `plan` and `splitter`; th
 modules named after what they read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from hps_platform.dialects.commandline import Program
+from hps_platform.dialects.commandline import Program, programs
 from hps_platform.metrics.sample import Row
 
 
@@ -80,10 +80,27 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One line of a collection plan; `{interval}` in `command` marks where a repeating command takes its seconds."""
+    """One way to get a family; several lines of a family are alternatives, the preferred one first.
+
+    `{interval}` in `command` marks where a repeating command takes its seconds. `once`: the command for intervals that
+    are too long for a stream, where it is more than `command` with a count behind the interval. `unless`: a tool whose
+    presence rules this way out, such as `busybox:ps`.
+    """
 
     family: str
     command: str
+    once: str = ""
+    unless: str = ""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The programs it runs, and the files it reads (with their path)."""
+        return frozenset(program.name for program in programs(self.command))
+
+    def possible(self, tools: Collection[str]) -> bool:
+        """Whether a host with these tools can do it; programs that aren't on its search path come with their path."""
+        names = {tool if tool in self.needs else tool.rpartition("/")[2] for tool in tools}
+        return self.needs <= names and self.unless not in tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class _Interfaces:
         for name, cell in zip(self.counters, cells, strict=True):
             if name:
                 row[name] = counter(cell)
-        return row, any("link#" in word.lower() for word in between[1:])
+        return row, any(word.lower().strip("<>").startswith("link") for word in between[1:])
 
 
 @lru_cache(maxsize=64)

@@ -34,7 +34,7 @@ Convert = Callable[[str], Number | None]
 class DiskTable:
     """One header of iostat understood: `sampling.Table`. All cells but the disk's must be numbers or nulls."""
 
-    __slots__ = ("_clocked", "_convert", "_count", "_disk", "_parts", "_plain", "_totals")
+    __slots__ = ("_clocked", "_convert", "_count", "_disk", "_more", "_parts", "_plain", "_totals")
 
     def __init__(
         self,
@@ -45,19 +45,21 @@ class DiskTable:
         convert: Convert | None = None,
         clocked: bool = False,
         totals: frozenset[str] = frozenset(),
+        more: int = 0,
     ) -> None:
         self._count = count
         self._disk = disk if disk >= 0 else count + disk
         # Where a part stands once the disk's name is taken out.
         self._parts = tuple((index - (index > self._disk), name, factor) for index, name, factor in parts)
         self._clocked = clocked  # a time may follow the last cell
+        self._more = more  # cells of another table that may follow, in the report's first row
         self._totals = totals  # names of rows that add up others
         self._plain = convert is None
         self._convert = convert or number
 
     def counts(self, line: str) -> bool:
         words = line.split()
-        if len(words) != self._count and not (self._clocked and len(words) == self._count + 1):
+        if len(words) != self._count and len(words) != self._count + (self._more or self._clocked):
             return False
         cell = words[1 if self._disk == 0 else 0]
         name = words[self._disk]
@@ -67,6 +69,8 @@ class DiskTable:
         words = line.split()
         if self._clocked and len(words) == self._count + 1 and _CLOCK.fullmatch(words[-1]) is not None:
             words.pop()
+        elif self._more and len(words) == self._count + self._more:
+            del words[self._count :]
         if len(words) != self._count or words[self._disk] in self._totals:
             return None
         disk = self._disk
@@ -161,8 +165,11 @@ def layouts(header: sampling.Header, sign: str, *, by_key: bool = False) -> samp
     return sampling.Layouts(quick, finish, key="disk", by_key=by_key)
 
 
-def reader(layouts_of: Callable[[Program], sampling.Layouts], *, no_boot_report: str = "") -> Reader:
-    """Reads iostat by the layouts that a command line prints; the flag `no_boot_report` leaves the first report out."""
+def reader(layouts_of: Callable[[Program], sampling.Layouts], *, no_boot_report: str = "", valued: str = "") -> Reader:
+    """Reads iostat by the layouts that a command line prints; the flag `no_boot_report` leaves the first report out.
+
+    `valued` are options that take a value, which then is no interval.
+    """
 
     def first_since_boot(program: Program) -> bool:
         return not (no_boot_report and program.has(no_boot_report))
@@ -172,11 +179,11 @@ def reader(layouts_of: Callable[[Program], sampling.Layouts], *, no_boot_report:
             layouts_of(programs[0]),
             text,
             streamed=streamed,
-            interval=programs[0].interval is not None,
+            interval=programs[0].without(valued).interval is not None,
             since_boot_first=first_since_boot(programs[0]),
         )
 
     def split(program: Program) -> sampling.TableSplitter:
-        return sampling.split(program, layouts_of(program), since_boot_first=first_since_boot(program))
+        return sampling.split(program.without(valued), layouts_of(program), since_boot_first=first_since_boot(program))
 
     return Reader("iostat", read, split)

@@ -36,6 +36,8 @@ _WIDE_BLOCKS = re.compile(r"\b([MG]B) (blocks)\b")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 _DECIMAL_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}
 _HUMAN = 0.0
+_PSEUDO = frozenset(("/proc", "/aha"))
+"""Trees of the kernel that some systems give a size of some blocks."""
 
 _SIZE_CELL = r"-?\d+(?:[.,]\d+)?[KMGTPE]?i?B?|-"
 _COUNT_CELL = r"\d+(?:[.,]\d+)?[KMGT]?|-"
@@ -175,7 +177,7 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
             name, (*cells, mount) = device if len(device.split()) == 1 else None, match.groups()
             device = ""
         row = _row(mounts, name, cells, mount, base)
-        if row is None:
+        if row is None or mount in _PSEUDO:
             continue
         if mount in tables:
             reading.duplicates += 1

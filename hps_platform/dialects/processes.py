@@ -75,7 +75,9 @@ _ANY = _Kind(_text, re.compile(r"\S+"))
 _TTY = _Kind(_text, re.compile(r"\S+"))
 _START = _Kind(
     _text,
-    re.compile(r"\d?\d:\d\d(?::\d\d)?|[A-Z][a-z]{2}[_-]?\d{1,2}|\d{4}|\d{1,2}[A-Z][a-z]{2}(?:\d\d)?|-", _A),
+    re.compile(
+        r"\d?\d:\d\d(?::\d\d|[AP]M)?|[A-Z][a-z]{2}[_-]?\d{1,2}(?:[AP]M)?|\d{4}|\d{1,2}[A-Z][a-z]{2}(?:\d\d)?|-", _A
+    ),
     re.compile(r"[A-Z][a-z]{2} \d{1,2}", _A),
     1,
 )
@@ -116,11 +118,14 @@ _TITLES: Mapping[str, tuple[str | None, _Kind]] = {
     "TTY": (None, _TTY),
     "TT": (None, _TTY),
     "C": (None, _SHARE),
+    "CPU": (None, _SHARE),
     "NI": (None, _SIGNED),
     "PRI": (None, _SIGNED),
     **dict.fromkeys(("SZ", "SIZE", "TRS", "TSIZ", "LIM", "PGIN", "NLWP", "LWP", "THCNT", "TCNT"), (None, _WHOLE)),
     **dict.fromkeys(("PGID", "SID", "PSR", "TID", "ZONEID", "RUID", "GID", "PGRP"), (None, _WHOLE)),
     **dict.fromkeys(("WCHAN", "ADDR", "F", "GROUP", "RGROUP", "CLS", "ZONE", "WPAR", "COMM", "SESS"), (None, _ANY)),
+    **dict.fromkeys(("MWCHAN", "LOGIN", "CLASS", "FLAGS", "LABEL"), (None, _ANY)),
+    **dict.fromkeys(("JID", "JOBC", "SL", "RE", "PAGEIN"), (None, _WHOLE)),
 }
 
 # Field names of `-o` -> header words, for output whose header was switched off (`-o pid=`).

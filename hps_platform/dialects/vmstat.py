@@ -11,7 +11,7 @@ from functools import lru_cache
 from hps_platform.dialects import sampling
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Reader, Reading
-from hps_platform.dialects.text import LARGEST_RATE, LARGEST_SIZE, NUMERIC_LINE, number
+from hps_platform.dialects.text import LARGEST_RATE, LARGEST_SIZE, NUMERIC_LINE, Number, number, scaled, suffixed
 from hps_platform.metrics.sample import Row
 from hps_platform.metrics.vmstat import FAMILY
 
@@ -42,10 +42,14 @@ COMMON: Mapping[str, tuple[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The header words of one system: column and factor of each, and which of them must all be there."""
+    """The header words of one system: column and factor of each, and which of them must all be there.
+
+    `suffixes`: sizes may be printed with a unit, as `2201M`; then they are bytes.
+    """
 
     columns: Mapping[str, tuple[str, float]]
     required: frozenset[str]
+    suffixes: bool = False
 
 
 _Cell = tuple[int, str, float, float, float]
@@ -54,13 +58,14 @@ _Cell = tuple[int, str, float, float, float]
 class _Vmstat:
     """One header of vmstat understood: `sampling.Table`."""
 
-    __slots__ = ("_cells", "_count", "_extra", "_last")
+    __slots__ = ("_cells", "_count", "_extra", "_last", "_suffixes")
 
-    def __init__(self, cells: Sequence[_Cell], count: int, extra: int) -> None:
+    def __init__(self, cells: Sequence[_Cell], count: int, extra: int, *, suffixes: bool) -> None:
         self._cells = tuple(cells)
         self._count = count + extra
         self._extra = extra
         self._last = count
+        self._suffixes = suffixes
 
     def counts(self, line: str) -> bool:
         words = line.split()
@@ -88,7 +93,7 @@ class _Vmstat:
     def _careful(self, words: Sequence[str]) -> Row | None:
         """Cell by cell: nulls and decimal commas are fine, any text means that this is no row."""
         try:
-            numbers = [number(word) for word in words[: self._last]]
+            numbers = [self._number(word) for word in words[: self._last]]
         except ValueError:
             return None
         row = _EMPTY.copy()
@@ -97,6 +102,12 @@ class _Vmstat:
             if value is not None and low <= value * factor <= high:
                 row[name] = value * factor
         return row
+
+    def _number(self, word: str) -> Number | None:
+        """A cell; one with a unit of its own in KiB."""
+        if self._suffixes and word[-1].isalpha() and word[0].isdigit():
+            return scaled(suffixed(word), 1 / 1024)
+        return number(word)
 
 
 def _ends_in_time(words: Sequence[str], extra: int) -> bool:
@@ -130,7 +141,8 @@ def header_of(words: Words, factors: Mapping[str, float]) -> Callable[[str], sam
             return None
         extra = _timestamp(names, known)
         cells: list[_Cell] = []
-        taken: set[str] = set()
+        # Columns that come once a processor say nothing of the machine.
+        taken: set[str] = {"us", "sy", "id"} if names.count("us") > 1 else set()
         for index, word in enumerate(names):
             name = SYSCALLS if word == "sy" and index and names[index - 1] == "in" else word
             if name in taken or name not in words.columns:
@@ -139,7 +151,7 @@ def header_of(words: Words, factors: Mapping[str, float]) -> Callable[[str], sam
             column, factor = words.columns[name]
             low, high = _LIMITS.get(column, _RATE)
             cells.append((index, column, factor * factors.get(column, 1), low, high))
-        return _Vmstat(cells, len(names), extra)
+        return _Vmstat(cells, len(names), extra, suffixes=words.suffixes)
 
     def quick(line: str) -> sampling.Table | None:
         return header(line) if " b " in line else None
@@ -155,9 +167,13 @@ def reader(
     words: Words,
     *,
     no_boot_report: str = "",
+    valued: str = "",
     factors: Callable[[Program], Mapping[str, float]] = lambda _: {},
 ) -> Reader:
-    """Reads vmstat; the flag `no_boot_report` leaves the first report out."""
+    """Reads vmstat; the flag `no_boot_report` leaves the first report out.
+
+    `valued` are options that take a value, which then is no interval.
+    """
 
     @lru_cache(maxsize=256)
     def layouts(program: Program) -> sampling.Layouts:
@@ -172,11 +188,11 @@ def reader(
             layouts(program),
             text,
             streamed=streamed,
-            interval=program.interval is not None,
+            interval=program.without(valued).interval is not None,
             since_boot_first=first_since_boot(program),
         )
 
     def split(program: Program) -> sampling.TableSplitter:
-        return sampling.split(program, layouts(program), since_boot_first=first_since_boot(program))
+        return sampling.split(program.without(valued), layouts(program), since_boot_first=first_since_boot(program))
 
     return Reader("vmstat", read, split)

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from hps_platform.dialects.text import clean
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-_CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)(?:[.,]\d+)?")
+_NEGATIVE = re.compile(r"(?<=\s)-\d+(?:[.,]\d+)?")
+_CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 
 # By which factors a printed number may have been turned into the family's unit.
 _FACTORS: Mapping[str, tuple[float, ...]] = {
-    "vmstat": (1, 4, 1024, 1000 / 1024, 1_000_000 / 1024),
+    "vmstat": (1, 4, 1024, 1024**2, 1024**3, 1000 / 1024, 1_000_000 / 1024),
     "iostat": (1, 0.5, 1000, 1024, 1024**2, 1 / 1024, 1000 / 1024, 1000**2 / 1024),
     "netstat": (1,),
     "process": (1, 1024, 1024**2),
@@ -24,16 +25,20 @@ DERIVED: Mapping[str, frozenset[str]] = {
     "netstat": frozenset(),
     "process": frozenset(),
     "filesystem": frozenset(("used_kb", "inodes")),
-    "memory": frozenset(("used_kb", "used_pct", "cached_kb", "paging_total_kb", "paging_used_kb", "paging_used_pct")),
+    "memory": frozenset(
+        ("used_kb", "available_kb", "used_pct", "cached_kb", "paging_total_kb", "paging_used_kb", "paging_used_pct")
+    ),
 }
 
 
 def numbers_of(text: str) -> set[float]:
     """Every number that stands in the text, whole or as a part of a word, and every time in seconds."""
     found = {float(number.replace(",", ".")) for number in _NUMBER.findall(text)}
+    found.update(float(number.replace(",", ".")) for number in _NEGATIVE.findall(text))
     found.update(float(digits) for digits in re.findall(r"\d+", text))
     for days, hours, minutes, seconds in _CLOCK.findall(text):
-        found.add(int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds))
+        whole = int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes) * 60
+        found.add(whole + float(seconds.replace(",", ".")))
     return found
 
 

@@ -24,6 +24,7 @@ from hps_platform.dialects.commandline import Program, programs
         ("vmstat 1 5 (through a pty)", ["vmstat", "through"]),
         ("df -k > /tmp/x 2>&1", ["df"]),
         ("ps -eo 'pid", ["ps"]),
+        ("while cat /proc/stat /proc/uptime; do sleep 2; done", ["/proc/stat", "/proc/uptime", "sleep"]),
         ("", []),
         (";;||", []),
     ],

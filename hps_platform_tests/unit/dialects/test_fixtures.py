@@ -1,10 +1,9 @@
 """Golden rows of every own fixture, and that no system lacks one for a family."""
 
-import re
-
 import pytest
 
-from hps_platform.dialects import SYSTEMS, parse, plan
+from hps_platform.dialects import DIALECTS, SYSTEMS, parse
+from hps_platform.dialects.dialect import Plan
 from hps_platform.metrics import FAMILIES
 from hps_platform_tests.unit.dialects.cases import Case, cases
 from hps_platform_tests.unit.dialects.evidence import contradictions
@@ -29,14 +28,25 @@ def test_rows_have_every_column_of_their_family(case: Case) -> None:
         assert columns <= row.keys() <= columns | {"since_boot"}
 
 
+WAYS = [(os, line) for os, dialect in DIALECTS.items() for line in dialect.plan]
+
+
 @pytest.mark.parametrize("os", SYSTEMS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_system_and_family_has_a_fixture_of_its_planned_command(os: str, family: str) -> None:
-    [planned] = [command.command for command in plan(os) if command.family == family]
-    program = re.sub(r" \d+$", "", planned)
+def test_every_system_has_a_way_to_every_family_and_fixtures_of_no_other(os: str) -> None:
+    families = {line.family for line in DIALECTS[os].plan}
+
+    assert families == set(FAMILIES)
+    assert {case.family for case in cases() if case.os == os} == families
+
+
+@pytest.mark.parametrize(("os", "line"), WAYS, ids=str)
+def test_every_way_to_a_family_has_a_fixture_with_rows(os: str, line: Plan) -> None:
+    program = line.command.partition(" {interval}")[0]
 
     assert any(
-        case.command.startswith(program) and case.rows for case in cases() if (case.os, case.family) == (os, family)
+        case.command.startswith(program) and case.rows
+        for case in cases()
+        if (case.os, case.family) == (os, line.family)
     )
 
 

@@ -1,0 +1,136 @@
+"""iostat where disks stand side by side: FreeBSD's and Solaris' layouts without `-x`.
+
+Two header lines, the disks' names above groups of words; each line of numbers below them is a whole report.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hps_platform.dialects import iostat, sampling
+from hps_platform.dialects.commandline import Program
+from hps_platform.dialects.dialect import Reader, Reading, Splitter
+from hps_platform.dialects.text import clean, is_number, number, scaled
+from hps_platform.metrics.sample import Row
+
+Part = tuple[str, float] | None
+"""Column and factor of a word; none for words that mean nothing to the family."""
+
+_NAME = re.compile(r"[A-Za-z][\w.,:/-]*", re.ASCII)
+_OTHERS = frozenset(("tty", "cpu"))
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The groups of words one system prints for a disk, and those before and behind all disks."""
+
+    disks: Mapping[tuple[str, ...], Sequence[Part]]
+    before: tuple[tuple[str, ...], ...] = ()
+    after: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Two header lines understood: the disks' names, where their cells begin, and what they are."""
+
+    disks: tuple[str, ...]
+    first: int
+    parts: tuple[Part, ...]
+    count: int
+
+    def rows(self, line: str) -> list[Row] | None:
+        words = line.split()
+        if len(words) != self.count or not all(is_number(word) for word in words):
+            return None
+        width = len(self.parts)
+        report: dict[str, Row] = {}
+        for position, disk in enumerate(self.disks):
+            cells: Row = {"disk": disk}
+            start = self.first + position * width
+            for part, word in zip(self.parts, words[start : start + width], strict=True):
+                if part is not None:
+                    value = number(word)
+                    cells[part[0]] = value if value is None else scaled(value, part[1])
+            report[disk] = iostat.finish(cells)
+        return list(report.values())
+
+
+def _header(groups: Groups, names: str, line: str) -> _Header | None:
+    words = line.split()
+    first = next((len(group) for group in groups.before if tuple(words[: len(group)]) == group), 0)
+    behind = next((len(group) for group in groups.after if tuple(words[-len(group) :]) == group), 0)
+    middle = tuple(words[first : len(words) - behind])
+    disks = tuple(name for name in names.split() if name not in _OTHERS)
+    if not disks or any(_NAME.fullmatch(disk) is None for disk in disks):
+        return None
+    for group, parts in groups.disks.items():
+        if middle == group * len(disks):
+            return _Header(disks, first, tuple(parts), len(words))
+    return None
+
+
+class _Lines:
+    """Finds headers and rows, line by line."""
+
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+        self._signs = {group[0] for group in groups.disks}
+        self._before = ""
+        self.header: _Header | None = None
+        self.lines = ""
+
+    def rows(self, line: str) -> list[Row] | None:
+        if self._signs.intersection(line.split()):
+            found = _header(self._groups, self._before, line)
+            if found is not None:
+                self.header = found
+                self.lines = f"{self._before}\n{line}\n"
+                return None
+        if line.strip():
+            self._before = line
+        return None if self.header is None else self.header.rows(line)
+
+
+class _Splitter:
+    """A report a line, handed out with its two header lines."""
+
+    def __init__(self, groups: Groups, *, boot: bool) -> None:
+        self._lines = _Lines(groups)
+        self._boot = boot
+        self._tail = ""
+
+    def feed(self, text: str) -> list[str]:
+        complete, newline, self._tail = (self._tail + text).rpartition("\n")
+        out: list[str] = []
+        for line in clean(complete).split("\n") if newline else ():
+            if self._lines.rows(line):
+                if not self._boot:
+                    out.append(f"{self._lines.lines}{line}\n")
+                self._boot = False
+        return out
+
+    def flush(self) -> list[str]:
+        return []
+
+
+def beside(extended: Reader, groups: Groups, *, valued: str = "") -> Reader:
+    """The reader for tables of a disk a line (`-x`), which also reads those of `groups`."""
+
+    def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
+        reading = extended.read(programs, text, streamed)
+        if reading.recognised:
+            return reading
+        lines = _Lines(groups)
+        found = text.split("\n")
+        reports = [rows for line in found if (rows := lines.rows(line))]
+        interval = programs[0].without(valued).interval is not None
+        return Reading(
+            sampling.samples(reports, streamed=streamed, interval=interval), recognised=lines.header is not None
+        )
+
+    def split(program: Program) -> Splitter:
+        if program.has("x") and extended.split is not None:
+            return extended.split(program)
+        return _Splitter(groups, boot=program.without(valued).interval is not None)
+
+    return Reader("iostat", read, split)
