@@ -30,6 +30,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Land a range again from Kafka."),
     "detect": ("detect", "Run or evaluate anomaly detection."),
     "models": ("models", "The registered models."),
+    "bench": ("bench", "Measure parts of the platform on this machine."),
     "user": ("accounts", "Accounts of the web app."),
     "token": ("accounts", "API tokens."),
 }

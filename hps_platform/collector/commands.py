@@ -1,7 +1,7 @@
 """Commands on a host, read by the event loop: one that answers and ends, and one that reports until it is stopped.
 
-A channel's transport thread only says that there is something to read; everything else happens in the loop's thread,
-without waiting. Opening and closing channels does wait, and is done by threads.
+Everything happens in the loop's thread and nothing waits. Only on a connection that has a thread of its own, because
+it leads through another connection, opening and closing a channel may wait and is done by threads.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ CHANNELS_AT_ONCE = 8
 
 OUTPUT_LIMIT = 2 * 1024 * 1024
 _UNREAD_LIMIT = 256 * 1024
+_START_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Answer:
 
 
 class Shell:
-    """A session with the threads that open and close its channels; `heard_at` is when it last said anything."""
+    """A session and the commands on it; `heard_at` is when it last said anything."""
 
     def __init__(self, session: Session, threads: Executor) -> None:
         self.session = session
@@ -64,8 +65,9 @@ class Shell:
                 done.set_result(None)
 
         async with self._channels:
-            channel = await self.open(command, read)
+            channel = await self.open(command)
             try:
+                self.listen(channel, read)
                 # Not `wait_for`: that of Python 3.11 can swallow a cancellation that meets the end of the command.
                 async with asyncio.timeout(timeout_s):
                     await done
@@ -81,26 +83,53 @@ class Shell:
     async def follow(self, stream: "Stream") -> None:
         """Reads a stream until its command ends or `stream.stop` is called."""
         async with self._channels:
-            channel = await self.open(stream.planned.command, stream.read)
+            channel = await self.open(stream.planned.command)
             stream.attach(channel, self)
             try:
+                self.listen(channel, stream.read)
                 await stream.ended
             finally:
                 stream.detach()
                 self.close(channel)
 
-    async def open(self, command: str, read: Callable[[], None]) -> Channel:
-        """Starts a command; `read` is called in the loop whenever there is output, or the end."""
-        channel = await self._loop.run_in_executor(self._threads, self.session.stream, command)
-
-        def wake() -> None:
-            self._loop.call_soon_threadsafe(read)
-
-        channel.on_readable(wake)
+    async def open(self, command: str) -> Channel:
+        """Starts a command; returns when the host has said that it runs."""
+        if not self.session.driven:
+            return await self._loop.run_in_executor(self._threads, self.session.stream, command, _START_TIMEOUT_S)
+        known: asyncio.Future[None] = self._loop.create_future()
+        channel = self.session.begin(command, lambda: None if known.done() else known.set_result(None))
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await known
+        except TimeoutError:
+            pass  # which `confirm` tells
+        except BaseException:
+            channel.close()
+            raise
+        self.session.confirm(channel)
         return channel
 
+    def listen(self, channel: Channel, read: Callable[[], None]) -> None:
+        """`read` is called in the loop whenever there is output, or the end."""
+
+        def pass_on() -> None:
+            self._loop.call_soon_threadsafe(read)
+
+        channel.on_readable(read if self.session.driven else pass_on)
+
     def close(self, channel: Channel) -> None:
-        self._threads.submit(channel.close)
+        """Ends a command."""
+        if self.session.driven:
+            channel.close()
+        else:
+            self._threads.submit(channel.close)
+
+    def leave(self) -> None:
+        """Ends the session."""
+        if self.session.driven:
+            self.session.close()
+        else:
+            self._threads.submit(self.session.close)
 
 
 class Stream:

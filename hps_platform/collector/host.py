@@ -31,7 +31,7 @@ from hps_platform.errors import (
     SshError,
 )
 from hps_platform.metrics import FAMILIES
-from hps_platform.ssh import Session, Target
+from hps_platform.ssh import Reactor, Session, Target
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Shared:
     commands: Executor
     journal: Journal
     series: Callable[[int, str], Series]
+    reactor: Reactor
     once: bool = False
     sockets: set[socket.socket] = field(default_factory=set)
     """Connections being made; shut down, their handshakes end at once."""
@@ -133,17 +134,16 @@ class HostCollection:
             raise AuthenticationFailed(self.config.fault)
         if not self.state:
             self._tell("connecting", "")
-        session = await self._log_in()
+        shell = self._shell = Shell(await self._log_in(), self._shared.commands)
         try:
-            self._shell = Shell(session, self._shared.commands)
-            system = await self._recognise(self._shell)
-            await self._collect(self._shell, system)
+            system = await self._recognise(shell)
+            await self._collect(shell, system)
         except _Recycle:
             log.info("%s: the connection is made anew after a day", self.config.hostname)
         finally:
             self._shell = None
             self._streams.clear()
-            self._shared.commands.submit(session.close)
+            shell.leave()
 
     async def _log_in(self) -> Session:
         loop = asyncio.get_running_loop()
@@ -152,7 +152,9 @@ class HostCollection:
         self._shared.sockets.add(sock)
         try:
             async with self._shared.door(target):
-                return await loop.run_in_executor(self._shared.logins, Session.connect, target, CONNECT_TIMEOUT_S, sock)
+                return await loop.run_in_executor(
+                    self._shared.logins, Session.connect, target, CONNECT_TIMEOUT_S, sock, self._shared.reactor
+                )
         finally:
             self._shared.sockets.discard(sock)
 

@@ -28,6 +28,7 @@ from hps_platform.dialects import Host
 from hps_platform.errors import InvalidInput, KafkaUnavailable
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import DeadLetter, Sample
+from hps_platform.ssh import Reactor
 from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 
@@ -71,7 +72,6 @@ class Collector:
         self._login_threads = ThreadPoolExecutor(_LOGIN_THREADS, "login")
         self._command_threads = ThreadPoolExecutor(_COMMAND_THREADS, "command")
         self._registry = Registry(db, box, self._database_threads, only=only)
-        self._shared = Shared(self._login_threads, self._command_threads, self, self._series, once)
         self._hosts: dict[int, tuple[HostConfig, HostCollection, asyncio.Task[None]]] = {}
         self._last: dict[int, tuple[HostConfig, HostCollection, asyncio.Task[None]]] = {}
         self._stopping: asyncio.Event | None = None
@@ -197,6 +197,10 @@ class Collector:
         _allow_many_files()
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
+        self._reactor = Reactor()
+        self._shared = Shared(
+            self._login_threads, self._command_threads, self, self._series, self._reactor, once=self._once
+        )
         log.info("collector %s starts session %s", self.origin.collector, self.origin.session)
         self.event(None, "started", f"collector {self.origin.collector} started", {"session": self.origin.session})
         parts = [
@@ -319,6 +323,7 @@ class Collector:
         await asyncio.gather(*parts, return_exceptions=True)
         self._last = dict(self._hosts)
         await self._end_hosts(list(self._hosts))
+        self._reactor.close()
         self.event(None, "stopped", f"collector {self.origin.collector} stopped", {"session": self.origin.session})
         with suppress(TimeoutError):  # it is lost with a warning of its own
             async with asyncio.timeout(_LEAVING_S / 2):

@@ -15,6 +15,7 @@ from hps_platform.stack.simulator.server import SimulatedFleet
 from hps_platform.stack.simulator.world import World, minute_of
 
 log = logging.getLogger(__name__)
+_PROCESSES = 150
 
 
 def _arguments() -> argparse.Namespace:
@@ -23,6 +24,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the same seed and epoch give the same fleet")
     parser.add_argument("--epoch", type=datetime.fromisoformat, help="when the history ends and live time begins; now")
     parser.add_argument("--hosts", type=int, default=12, help="how many hosts; more than 12 for tests of scale")
+    parser.add_argument(
+        "--rehearsed",
+        action="store_true",
+        help="for benchmarks: 150 processes a host, texts from a stock; SIGUSR1 ends all printing and writes what was "
+        "printed to printed.json and printed.reports",
+    )
     parser.add_argument("--no-truth", action="store_true", help="do not write incidents.json, which takes seconds")
     return parser.parse_args()
 
@@ -46,12 +53,19 @@ async def _keep_truth(world: World, path: Path) -> None:
         await asyncio.sleep(60 * (world.epoch_minute + (week + 1) * WEEK - now) + 1)
 
 
-async def _serve(world: World, data_dir: Path, *, truth: bool) -> None:
+def _fall_silent(fleet: SimulatedFleet) -> None:
+    if fleet.printed is not None:
+        fleet.printed.stopped = True
+        fleet.printed.write(fleet.directory)
+
+
+async def _serve(world: World, data_dir: Path, *, truth: bool, rehearsed: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with SimulatedFleet(world, data_dir) as fleet:
+    async with SimulatedFleet(world, data_dir, rehearsed=rehearsed) as fleet:
+        loop.add_signal_handler(signal.SIGUSR1, _fall_silent, fleet)
         keeping = asyncio.create_task(_keep_truth(world, fleet.directory / "incidents.json")) if truth else None
         await stop.wait()
         if keeping:
@@ -67,9 +81,9 @@ def main() -> int:
     if epoch.tzinfo is None:
         epoch = epoch.replace(tzinfo=UTC)
     try:
-        asyncio.run(
-            _serve(World(arguments.seed, epoch, arguments.hosts), arguments.data_dir, truth=not arguments.no_truth)
-        )
+        world = World(arguments.seed, epoch, arguments.hosts, _PROCESSES if arguments.rehearsed else None)
+        truth = not (arguments.no_truth or arguments.rehearsed)
+        asyncio.run(_serve(world, arguments.data_dir, truth=truth, rehearsed=arguments.rehearsed))
     except HpsError as error:
         print(error, file=sys.stderr)  # noqa: T201 (this is a program)
         return 1

@@ -192,11 +192,17 @@ def _mounts(name: str, os: str, seed: int) -> tuple[Mount, ...]:
     )
 
 
-def fleet(seed: int, count: int = len(_MACHINES)) -> tuple[Host, ...]:
-    """The twelve machines of the demo; more of the same kinds when `count` is larger, for tests of scale."""
+KINDS = len(_MACHINES)
+
+
+def fleet(seed: int, count: int = KINDS, processes: int | None = None) -> tuple[Host, ...]:
+    """The twelve machines of the demo; more of the same kinds when `count` is larger, for tests of scale.
+
+    `processes`: how many each machine runs, when not as many as machines of its kind usually do.
+    """
     hosts = []
     for position in range(count):
-        name, os, role, cpus, memory, paging, entitlement, processes = _MACHINES[position % len(_MACHINES)]
+        name, os, role, cpus, memory, paging, entitlement, usual = _MACHINES[position % len(_MACHINES)]
         if position >= len(_MACHINES):
             name = f"{name}x{position // len(_MACHINES)}"
         # Backups run in the small hours and not all at once, as a backup server wants it.
@@ -214,7 +220,7 @@ def fleet(seed: int, count: int = len(_MACHINES)) -> tuple[Host, ...]:
                 disks=tuple(Disk(disk, share) for disk, share in zip(_DISKS[os], _SHARES, strict=True)),
                 interfaces=_interfaces(name, os, role, position),
                 mounts=_mounts(name, os, seed),
-                process_count=processes,
+                process_count=processes or usual,
                 uptime_days=between(40, 320, seed, name, "uptime"),
                 backup_minute=backup,
                 tags=(role, "production" if position % 4 else "test"),

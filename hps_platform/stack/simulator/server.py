@@ -18,9 +18,10 @@ from typing import Any, TextIO
 import asyncssh
 
 from hps_platform.errors import PortInUse
-from hps_platform.stack.simulator.fleet import USERNAME, Host
+from hps_platform.stack.simulator.fleet import KINDS, USERNAME, Host
 from hps_platform.stack.simulator.live import Live
-from hps_platform.stack.simulator.session import Answering, Channel
+from hps_platform.stack.simulator.rehearsed import Printed, Rehearsed, Stock
+from hps_platform.stack.simulator.session import Answering, Channel, Machine
 from hps_platform.stack.simulator.wheel import Wheel
 from hps_platform.stack.simulator.world import World
 
@@ -72,6 +73,10 @@ class Door(asyncssh.SSHServer):
         """Only the fleet's password, only for the monitoring account."""
         return secrets.compare_digest(f"{username}:{password}".encode(), f"{USERNAME}:{self._password}".encode())
 
+    def auth_completed(self) -> None:
+        """Somebody is in."""
+        self._answering.entered()
+
     def session_requested(self) -> Channel:
         """A channel for a command."""
         return Channel(self._answering)
@@ -117,12 +122,17 @@ def _trace_file(path: Path) -> TextIO:
 class SimulatedFleet:
     """All hosts of a world behind their SSH servers; an async context manager that listens while it is open."""
 
-    def __init__(self, world: World, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, world: World, data_dir: Path, clock: Callable[[], float] = time.time, *, rehearsed: bool = False
+    ) -> None:
+        """`rehearsed`: the cheap fleet of the benchmarks, whose prints `printed` counts."""
         self.world = world
+        self.printed = Printed() if rehearsed else None
         self.directory = data_dir / "simulator"
         self._clock = clock
         self._acceptors: list[asyncssh.SSHAcceptor] = []
         self._answering: list[Answering] = []
+        self._stocks: list[Stock] = []
         self._wheel: Wheel | None = None
         self._trace: TextIO | None = None
 
@@ -178,10 +188,7 @@ class SimulatedFleet:
     async def _listen(
         self, host: Host, sock: socket.socket, host_key: asyncssh.SSHKey, client_key: asyncssh.SSHKey, password: str
     ) -> None:
-        if self._wheel is None:
-            raise RuntimeError("the fleet has not been started")
-        live = Live(self.world.machine(host.hostname))
-        answering = Answering(live, self._wheel, self._clock, self._printed)
+        answering = self._answers(host)
         self._answering.append(answering)
         self._acceptors.append(
             await asyncssh.listen(
@@ -199,8 +206,20 @@ class SimulatedFleet:
             )
         )
 
-    def _printed(self, hostname: str) -> None:
-        if self._trace:
+    def _answers(self, host: Host) -> Answering:
+        if self._wheel is None:
+            raise RuntimeError("the fleet has not been started")
+        place = len(self._answering)
+        if self.printed is None or place < KINDS:
+            live = Live(self.world.machine(host.hostname))
+            machine = Machine(live, self._wheel, self._clock, self._heard)
+            if self.printed is None:
+                return machine
+            self._stocks.append(Stock(machine, self._clock()))
+        return Rehearsed(host, place, self._stocks[place % KINDS], self._wheel, self._clock, self.printed)
+
+    def _heard(self, hostname: str, command: str) -> None:
+        if self._trace and "vmstat" in command:
             self._trace.write(f"{time.time_ns() // 1_000_000} {hostname}\n")
 
     def _kept_ports(self) -> dict[str, int]:

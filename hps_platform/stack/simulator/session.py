@@ -3,10 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import asyncssh
 import numpy as np
 
+from hps_platform.stack.simulator.fleet import Host
 from hps_platform.stack.simulator.live import Live
 from hps_platform.stack.simulator.model import NET_ROWS
 from hps_platform.stack.simulator.noise import Floats
@@ -19,22 +21,85 @@ log = logging.getLogger(__name__)
 _COUNTED = ("netstat", "/proc/net/dev")
 
 
-class Answering:
-    """A machine that answers now: its live state and its process table, shared by all channels to it."""
+class Answering(Protocol):
+    """A host that answers, shared by all channels to it; `channels` counts them."""
 
-    def __init__(self, live: Live, wheel: Wheel, clock: Callable[[], float], printed: Callable[[str], None]) -> None:
-        """`clock` tells seconds since 1970; `printed` hears of each report of vmstat when it has been written."""
-        self.live = live
-        self.wheel = wheel
-        self.clock = clock
-        self.printed = printed
-        self.host = live.machine.host
-        self.table = ProcessTable(live.machine)
-        self.channels = 0
+    wheel: Wheel
+    channels: int
+
+    @property
+    def host(self) -> Host:
+        """Who it is."""
+
+    def entered(self) -> None:
+        """Hears of each login."""
+
+    def opening(self, step: Reports) -> str:
+        """What a repeating command prints at once: preamble, header, and the report about the time since boot."""
+
+    def report(self, step: Reports, number: int, due: float) -> str:
+        """The report `number` (the one since boot is 0), due at that time of the monotonic clock; with its header."""
 
     def once(self, once: Once, command: str) -> str:
         """The text of a command that prints once."""
+
+    def printed(self, command: str, number: int, due: float) -> None:
+        """Hears of each report when it has been written; of a command that prints once, of report 1."""
+
+
+class Machine:
+    """A machine that answers now: its live state and its process table."""
+
+    def __init__(
+        self, live: Live, wheel: Wheel, clock: Callable[[], float], printed: Callable[[str, str], None]
+    ) -> None:
+        """`clock` tells seconds since 1970; `printed` hears of each report: hostname and command."""
+        self.live = live
+        self.wheel = wheel
+        self.clock = clock
+        self.table = ProcessTable(live.machine)
+        self.channels = 0
+        self._printed = printed
+
+    @property
+    def host(self) -> Host:
+        """Who it is."""
+        return self.live.machine.host
+
+    def entered(self) -> None:
+        """Nobody counts the demo's logins."""
+
+    def opening(self, step: Reports) -> str:
+        """The report since boot, after preamble and header."""
         at = self.clock()
+        host, stream = self.host, step.stream
+        report = stream.reports(host, self.live.since_boot(at), step.interval_s or 1.0)[0]
+        return stream.preamble(host, at) + stream.header(host) + report
+
+    def report(self, step: Reports, number: int, due: float) -> str:
+        """What happened until the report was due."""
+        # The time it was due, told by the clock of now: the two clocks may drift apart over days.
+        return self.report_at(step, number, self.clock() - (time.monotonic() - due))
+
+    def report_at(self, step: Reports, number: int, at: float) -> str:
+        """The report of any time, in seconds since 1970."""
+        interval_s = step.interval_s or 1.0
+        stream = step.stream
+        text = stream.reports(self.host, self.live.state(at, interval_s), interval_s)[0]
+        if stream.repeat and number % stream.repeat == 0:
+            text = stream.header(self.host) + text
+        return text
+
+    def printed(self, command: str, number: int, due: float) -> None:
+        """Passes it on."""
+        self._printed(self.host.hostname, command)
+
+    def once(self, once: Once, command: str) -> str:
+        """The text of a command that prints once, now."""
+        return self.once_at(once, command, self.clock())
+
+    def once_at(self, once: Once, command: str, at: float) -> str:
+        """The same at any time, in seconds since 1970."""
         counted = any(word in command for word in _COUNTED)
         counters: Floats = self.live.counters(at) if counted else np.zeros(len(NET_ROWS))
         state = self.live.state(at, 2.0)
@@ -119,6 +184,9 @@ class Channel(asyncssh.SSHServerSession[str]):
         if isinstance(step, Report):
             self._exit_code = 0
             self._write(step.filtered(self._answering.once(step.once, self._command)))
+            if not self._reports:
+                self._reports = 1  # of a command line of several programs the first stands for all
+                self._answering.printed(self._command, 1, time.monotonic())
             return
         self._exit_code = step.exit_code
         self._write(step.stdout)
@@ -127,13 +195,8 @@ class Channel(asyncssh.SSHServerSession[str]):
 
     def _begin(self, step: Reports) -> None:
         """The first report, about the time since boot, comes at once; the others at whole intervals after it."""
-        answering = self._answering
         self._started, self._reports = time.monotonic(), 0
-        at = answering.clock()
-        state = answering.live.since_boot(at)
-        host, stream = answering.host, step.stream
-        report = stream.reports(host, state, step.interval_s or 1.0)[0]
-        self._write(stream.preamble(host, at) + stream.header(host) + report)
+        self._write(self._answering.opening(step))
         self._exit_code = 0
         if step.interval_s is None or step.count == 1:
             self._next()
@@ -141,24 +204,19 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._reports = 1
             self._later(step)
 
-    def _later(self, step: Reports) -> None:
-        interval_s = step.interval_s or 1.0
-        self._answering.wheel.at(self._started + self._reports * interval_s, lambda: self._report(step, interval_s))
+    def _due(self, step: Reports) -> float:
+        return self._started + self._reports * (step.interval_s or 1.0)
 
-    def _report(self, step: Reports, interval_s: float) -> None:
+    def _later(self, step: Reports) -> None:
+        self._answering.wheel.at(self._due(step), lambda: self._report(step))
+
+    def _report(self, step: Reports) -> None:
         if self._closed:
             return
-        answering = self._answering
-        # The time it was due, told by the clock of now: the two clocks may drift apart over days.
-        at = answering.clock() - (time.monotonic() - self._started - self._reports * interval_s)
         if not self._paused:
-            host, stream = answering.host, step.stream
-            text = stream.reports(host, answering.live.state(at, interval_s), interval_s)[0]
-            if stream.repeat and self._reports % stream.repeat == 0:
-                text = stream.header(host) + text
-            self._write(text)
-            if step.program == "vmstat":
-                answering.printed(host.hostname)
+            due = self._due(step)
+            self._write(self._answering.report(step, self._reports, due))
+            self._answering.printed(self._command, self._reports, due)
         self._reports += 1
         if step.count is not None and self._reports >= step.count:
             self._next()

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 _SLOT_S = 0.01
 
@@ -12,10 +13,13 @@ class Wheel:
     """Calls callbacks at times of the event loop's clock, rounded up to the next hundredth of a second."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._slots: dict[int, list[Callable[[], None]]] = {}
         self._order: list[int] = []
         self._handle: asyncio.TimerHandle | None = None
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
 
     def at(self, when: float, callback: Callable[[], None]) -> None:
         """Calls once, not before `when`; a callback that is no longer wanted must know so itself."""

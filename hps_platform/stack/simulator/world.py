@@ -25,10 +25,10 @@ def moment_of(minute: int) -> datetime:
 class World:
     """A fleet with its past and future. `epoch` is when the history ends and live time begins (to the minute)."""
 
-    def __init__(self, seed: int, epoch: datetime, hosts: int = 12) -> None:
+    def __init__(self, seed: int, epoch: datetime, hosts: int = 12, processes: int | None = None) -> None:
         self.seed = seed
         self.epoch_minute = minute_of(epoch)
-        self.hosts = fleet(seed, hosts)
+        self.hosts = fleet(seed, hosts, processes)
         self.plans = Plans(self.hosts, self.epoch_minute)
         self._machines: dict[str, Machine] = {}
 

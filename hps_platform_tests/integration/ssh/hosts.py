@@ -50,6 +50,7 @@ class ScriptedHost:
     host_key: asyncssh.SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
     accepts_password: bool = True
     client_key: asyncssh.SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
+    rekey_bytes: int | str = "1g"
     commands: list[str] = field(default_factory=list)
     logins: int = 0
 
@@ -137,6 +138,7 @@ class ScriptedHost:
             process_factory=handle,
             encoding="utf-8",
             errors="surrogateescape",
+            rekey_bytes=self.rekey_bytes,
         )
         self.port = server.get_port()
         ready.set()
@@ -204,6 +206,7 @@ def open_ssh(folder: Path) -> Iterator[OpenSsh]:
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\n{host_keys}\nAuthorizedKeysFile {folder}/authorized_keys\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
+        "Ciphers +aes256-cbc\n"  # which old systems offer
     )
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log, stdout=log)

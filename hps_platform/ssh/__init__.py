@@ -4,23 +4,20 @@ One `Session` is one connection; any number of commands run on it at once. A hos
 is the pinned one, or nobody logs in. Nothing is looked up in an agent or in `~/.ssh`. What to run, and when to try
 again, belongs to `hps_platform.collector`.
 
-Two things keep a thousand sessions cheap: the transport's socket wakes its thread every 5 s instead of 10 times a
-second, and channels tell an event loop through a callback (see `Channel.on_readable`) instead of a pipe each.
+Logging in stands here; what happens on the connection afterwards, with or without a thread, in `transport`.
 """
 
 import base64
-import codecs
 import hashlib
 import io
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -38,6 +35,9 @@ from hps_platform.errors import (
     InvalidInput,
     SshError,
 )
+from hps_platform.ssh.transport import Channel, Reactor, Transport
+
+__all__ = ["Channel", "HostKey", "Reactor", "Result", "Session", "Target", "fingerprints", "tune"]
 
 # paramiko logs every failed handshake with a traceback; what matters of it is in the errors raised here.
 _noise = logging.getLogger("paramiko")
@@ -57,7 +57,6 @@ _ALGORITHMS: dict[str, tuple[str, ...]] = {
 _KEEPALIVE_S = 15
 _IDLE_WAKEUP_S = 5.0
 _DEAD_PEER_MS = 20_000
-_WINDOW = 2**31 - 1  # so large that reading never has to send a window adjustment, which could block the event loop
 _OUTPUT_LIMIT = 8 * 1024 * 1024
 
 
@@ -121,16 +120,22 @@ def fingerprints(host: str, port: int, timeout_s: float = 10.0) -> list[HostKey]
 
 
 class Session:
-    """One authenticated connection. Its methods block; they may be called from any thread."""
+    """One authenticated connection. Its methods may be called from any thread; those that wait say so."""
 
-    def __init__(self, transport: paramiko.Transport, target: Target, host_key: HostKey) -> None:
+    def __init__(self, transport: Transport, target: Target, host_key: HostKey) -> None:
         self._transport = transport
         self.target = target
         self.host_key = host_key
 
     @classmethod
-    def connect(cls, target: Target, timeout_s: float = 10.0, sock: socket.socket | None = None) -> "Session":
-        """Logs in, on `sock` when that is connected already.
+    def connect(
+        cls,
+        target: Target,
+        timeout_s: float = 10.0,
+        sock: socket.socket | None = None,
+        reactor: Reactor | None = None,
+    ) -> "Session":
+        """Logs in, on `sock` when that is connected already; waits. A `reactor` reads the connection from then on.
 
         Raises `HostUnreachable`, `HostKeyUnknown` (nothing is pinned), `HostKeyChanged`, `AuthenticationFailed`, and
         `InvalidInput` for a private key that can't be read. Before the host key is known to be the pinned one,
@@ -138,39 +143,58 @@ class Session:
         """
         deadline = time.monotonic() + timeout_s
         key = None if target.private_key is None else _private_key(target.private_key, target.passphrase)
-        transport = _verified(target, timeout_s, sock)
+        transport = _verified(target, timeout_s, sock, hands_over=reactor is not None)
         try:
             transport = _logged_in(transport, target, key, deadline)
             transport.set_keepalive(_KEEPALIVE_S)
-            transport.sock.settimeout(_IDLE_WAKEUP_S)
-            return cls(transport, target, _shown_key(transport))
+            session = cls(transport, target, _shown_key(transport))
         except BaseException:
             _end(transport)
             raise
+        if reactor is None:
+            transport.sock.settimeout(_IDLE_WAKEUP_S)
+        else:
+            transport.join()
+            reactor.adopt(transport)
+        return session
 
     @property
     def alive(self) -> bool:
         return self._transport.is_active()
 
-    def stream(self, command: str, timeout_s: float = 15.0, *, with_stderr: bool = True) -> "Channel":
-        """Starts a command and returns its channel; stderr comes in between unless told otherwise.
+    @property
+    def driven(self) -> bool:
+        """Whether a reactor reads it, whose thread then calls back and must not wait."""
+        return self._transport.reactor is not None
+
+    def begin(self, command: str, on_start: Callable[[], None], *, with_stderr: bool = True) -> Channel:
+        """Asks for a command; `on_start` is called when `confirm` can tell whether it runs. Waits only without reactor.
+
+        Stderr comes in between unless told otherwise.
+        """
+        if not self.alive:
+            raise HostUnreachable(f"{self.target.where}: the connection is broken")
+        return self._transport.open(command, on_start, with_stderr=with_stderr)
+
+    def confirm(self, channel: Channel) -> None:
+        """Raises unless the command runs: `HostUnreachable` when the connection is broken, else `SshError`."""
+        if channel.started:
+            return
+        channel.close()
+        if not self.alive:
+            raise HostUnreachable(f"{self.target.where}: the connection broke")
+        raise SshError(f"{self.target.where} does not run another command: {channel.refusal or 'it does not answer'}")
+
+    def stream(self, command: str, timeout_s: float = 15.0, *, with_stderr: bool = True) -> Channel:
+        """Starts a command and returns its channel; waits until it runs, which without thread would be for ever.
 
         Raises `HostUnreachable` when the connection is broken, `SshError` when only this command is refused.
         """
-        with self._explained():
-            raw = self._transport.open_session(window_size=_WINDOW, timeout=timeout_s)
-            raw.set_combine_stderr(with_stderr)
-            channel = Channel(raw)
-            raw.settimeout(0.0)
-            # Waiting for the host's answer has no time-out of its own; closing ends the wait.
-            impatience = threading.Timer(timeout_s, raw.close)
-            impatience.daemon = True
-            impatience.start()
-            try:
-                raw.exec_command(command)
-            finally:
-                impatience.cancel()
-            return channel
+        known = threading.Event()
+        channel = self.begin(command, known.set, with_stderr=with_stderr)
+        known.wait(timeout_s)
+        self.confirm(channel)
+        return channel
 
     def run(self, command: str, timeout_s: float = 30.0) -> Result:
         """Runs a command to its end. Raises `CommandTimeout`, `HostUnreachable` when the connection breaks."""
@@ -199,85 +223,6 @@ class Session:
         """Ends all commands and the connection; a command on the host dies at its next line of output."""
         _end(self._transport)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if self.alive:
-                raise SshError(f"{self.target.where} does not run another command: {_words(error)}") from error
-            raise HostUnreachable(f"{self.target.where}: the connection broke: {_words(error)}") from error
-
-
-class Channel:
-    """The output of one running command, read without blocking."""
-
-    def __init__(self, raw: paramiko.Channel) -> None:
-        self._raw = raw
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._wake = _Wake()
-        raw.in_buffer.set_event(cast(threading.Event, self._wake))  # it needs `set` and `clear` only
-
-    def on_readable(self, callback: Callable[[], None]) -> None:
-        """`callback` is called, from the transport's thread, when there is output to read or the command ended.
-
-        Once, and then again only after `read_available`: so it may be `loop.call_soon_threadsafe` of a reader, and
-        all channels of a process share the one descriptor that wakes its event loop.
-        """
-        self._wake.callback = callback
-        if self._raw.recv_ready() or self._raw.closed:
-            self._wake.set()
-
-    def read_available(self) -> str:
-        """What has arrived since the last call; bytes that are no UTF-8 show as replacement characters."""
-        self._wake.pending = False
-        data = bytearray()
-        while self._raw.recv_ready():
-            data += self._raw.recv(65536)
-        return self._decoder.decode(bytes(data), final=self._raw.closed)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the command has ended, or the connection with it, and all its output has been read."""
-        return self._raw.closed and not self._raw.recv_ready()
-
-    @property
-    def exit_code(self) -> int | None:
-        if not self._raw.exit_status_ready():
-            return None
-        code = self._raw.recv_exit_status()
-        return code if code >= 0 else None
-
-    def stderr(self) -> str:
-        data = bytearray()
-        while self._raw.recv_stderr_ready():
-            data += self._raw.recv_stderr(65536)
-        return data.decode("utf-8", "replace")
-
-    def close(self) -> None:
-        """May wait for the socket: not for an event loop's thread."""
-        self._wake.callback = None
-        with suppress(paramiko.SSHException, EOFError, OSError):  # it is closed either way
-            self._raw.close()
-
-
-class _Wake:
-    """What a channel's buffer sets when data arrives; passes the first of several on."""
-
-    __slots__ = ("callback", "pending")
-
-    def __init__(self) -> None:
-        self.callback: Callable[[], None] | None = None
-        self.pending = False
-
-    def set(self) -> None:
-        if not self.pending and (callback := self.callback) is not None:
-            self.pending = True
-            callback()
-
-    def clear(self) -> None:
-        """The reader says itself what it has read."""
-
 
 class _NoCommonAlgorithm(HostUnreachable):
     """The host shows no key of the types asked for."""
@@ -305,13 +250,18 @@ def _open_socket(target: Target, timeout_s: float) -> socket.socket:
 
 
 def _handshake(
-    target: Target, key_types: Sequence[str], timeout_s: float, sock: socket.socket | None
-) -> paramiko.Transport:
+    target: Target,
+    key_types: Sequence[str],
+    timeout_s: float,
+    sock: socket.socket | None,
+    *,
+    hands_over: bool = False,
+) -> Transport:
     """A transport whose host has proven one key of these types; nothing has been authenticated yet."""
     deadline = time.monotonic() + timeout_s
     sock = sock or _open_socket(target, timeout_s)
     try:
-        transport = paramiko.Transport(sock)
+        transport = Transport(sock, hands_over=hands_over)
     except paramiko.SSHException as error:
         sock.close()
         raise HostUnreachable(f"{target.where}: {_words(error)}") from error
@@ -334,7 +284,7 @@ def _handshake(
     return transport
 
 
-def _verified(target: Target, timeout_s: float, sock: socket.socket | None) -> paramiko.Transport:
+def _verified(target: Target, timeout_s: float, sock: socket.socket | None, *, hands_over: bool = False) -> Transport:
     """A transport whose host has proven the pinned key."""
     pinned = target.host_key
     types: tuple[str, ...] = tuple(_ALGORITHMS)
@@ -343,7 +293,7 @@ def _verified(target: Target, timeout_s: float, sock: socket.socket | None) -> p
     shown: HostKey | None = None
     while types:
         try:
-            transport = _handshake(target, types, timeout_s, sock)
+            transport = _handshake(target, types, timeout_s, sock, hands_over=hands_over)
         except _NoCommonAlgorithm:
             if pinned is None:
                 raise
@@ -382,9 +332,7 @@ def _logins(target: Target, key: paramiko.PKey | None) -> list[_Login]:
     return logins
 
 
-def _logged_in(
-    transport: paramiko.Transport, target: Target, key: paramiko.PKey | None, deadline: float
-) -> paramiko.Transport:
+def _logged_in(transport: Transport, target: Target, key: paramiko.PKey | None, deadline: float) -> Transport:
     """A transport that is logged in: this one, or one more when the host wants another way to log in."""
     logins = _logins(target, key)
     for number, login in enumerate(logins, 1):
@@ -397,7 +345,7 @@ def _logged_in(
             if number == len(logins):
                 raise
             # Not every server hears a second request on the same connection.
-            transport = _verified(target, max(1.0, deadline - time.monotonic()), None)
+            transport = _verified(target, max(1.0, deadline - time.monotonic()), None, hands_over=transport.hands_over)
     _end(transport)
     raise AuthenticationFailed(f"{target.where} asks {target.username} for a further factor")
 
@@ -461,7 +409,10 @@ def _fingerprint_of(pinned: str) -> str:
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
 
 
-def _end(transport: paramiko.Transport) -> None:
+def _end(transport: Transport) -> None:
+    if transport.reactor is not None:
+        transport.reactor.end(transport)
+        return
     with suppress(OSError):  # the other side may have been quicker
         transport.sock.shutdown(socket.SHUT_RDWR)
     # The shutdown ends the thread's read, and the thread closes the descriptor. Closed from here, its number could be

@@ -1,0 +1,49 @@
+"""`hps bench`: measures, tells its progress on stderr, prints one JSON object on stdout."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  progress of a long command
+
+
+def _print(report: dict[str, Any]) -> None:
+    typer.echo(json.dumps(report, indent=1))
+
+
+@app.command()
+def collect(
+    hosts: Annotated[int, typer.Option(min=1, max=5000, help="How many simulated hosts.")] = 1000,
+    seconds: Annotated[float, typer.Option(min=5, help="How long to measure, after all hosts are up.")] = 420,
+    floor: Annotated[bool, typer.Option(help="Measure bare channels too.")] = True,
+) -> None:
+    """CPU, memory, slip and losses of a collector that holds many hosts at 2 s."""
+    from hps_platform.stack.bench import collect as bench
+
+    _print(bench.run(hosts=hosts, seconds=seconds, measure_floor=floor, tell=_tell))
+
+
+@app.command()
+def parse(
+    seconds: Annotated[float, typer.Option(min=0.05, help="CPU time for each command.")] = 1,
+) -> None:
+    """Rows and megabytes a second that one core parses, by command."""
+    from hps_platform.stack.bench import parse as bench
+
+    _print(bench.run(seconds=seconds, tell=_tell))
+
+
+@app.command()
+def target(
+    seconds: Annotated[float, typer.Option(min=5, help="How long to measure.")] = 300,
+) -> None:
+    """Logins and CPU on a host that is collected from at 2 s: this machine, through an SSH server of its own."""
+    from hps_platform.stack.bench import target as bench
+
+    _print(bench.run(seconds=seconds, tell=_tell))
