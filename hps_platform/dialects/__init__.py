@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from hps_platform.dialects import aix, freebsd, hpux, linux, solaris
 from hps_platform.dialects.commandline import Program, programs
-from hps_platform.dialects.dialect import Dialect, Outcome, Parsed, Plan, PlannedCommand, Reader, Splitter
+from hps_platform.dialects.dialect import Dialect, Outcome, Parsed, Plan, PlannedCommand, Reader, Splitter, called
 from hps_platform.dialects.identity import Host, identify, question
 from hps_platform.dialects.text import clean, failure, first_line
 from hps_platform.errors import InvalidInput
@@ -137,10 +137,10 @@ def _planned(line: Plan, interval_s: float, tools: Collection[str]) -> PlannedCo
 
 def _located(command: str, tools: Collection[str]) -> str:
     """The command with the paths of those programs that are not on the host's search path."""
-    for program in programs(command):
-        for tool in tools:
-            if tool.endswith(f"/{program.name}"):
-                command = re.sub(rf"(?<![\w./-]){re.escape(program.name)}(?![\w./-])", tool, command)
+    for tool in tools:
+        name = called(tool)
+        if tool != name:
+            command = re.sub(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", tool, command)
     return command
 
 

@@ -99,8 +99,12 @@ class Plan:
 
     def possible(self, tools: Collection[str]) -> bool:
         """Whether a host with these tools can do it; programs that aren't on its search path come with their path."""
-        names = {tool if tool in self.needs else tool.rpartition("/")[2] for tool in tools}
-        return self.needs <= names and self.unless not in tools
+        return self.needs <= {called(tool) for tool in tools} and self.unless not in tools
+
+
+def called(tool: str) -> str:
+    """How plans call a tool that `identify` found: a program without its path, a file of the kernel with it."""
+    return tool if tool.startswith("/proc/") else tool.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

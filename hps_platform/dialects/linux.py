@@ -1,21 +1,29 @@
-"""Linux: procps, sysstat, coreutils, net-tools and /proc, from RHEL 4 to today."""
+"""Linux: procps, sysstat, coreutils, net-tools, busybox and /proc, from RHEL 4 to today."""
 
 import re
 from collections.abc import Mapping
 
-from hps_platform.dialects import interfaces, memory, mounts, processes, sysstat, vmstat
+from hps_platform.dialects import linuxnet, memory, mounts, processes, procfs, sysstat, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
-from hps_platform.dialects.text import Number, counter, number, scaled, suffixed
+from hps_platform.dialects.text import Number, number, scaled, suffixed
 from hps_platform.metrics.sample import Row
 
-# ruff: noqa: E501 (samples of output are as wide as they are)
+
+def _read_again(family: str, command: str) -> Plan:
+    """A way for hosts without procps or sysstat: the kernel's counters, again and again. It ends when nobody reads."""
+    loop = f"while {command}; do sleep {{interval}}; done"
+    return Plan(family, loop, once=f"{command}; sleep {{interval}}; {command}")
+
 
 PLAN = (
-    Plan("vmstat", "LC_ALL=C vmstat -n {interval}"),
-    Plan("iostat", "LC_ALL=C iostat -dxk {interval}"),
+    Plan("vmstat", "LC_ALL=C vmstat -n {interval}", unless="busybox:vmstat"),
+    _read_again("vmstat", "LC_ALL=C cat /proc/stat /proc/vmstat /proc/meminfo /proc/uptime"),
+    Plan("iostat", "LC_ALL=C iostat -dxk {interval}", unless="busybox:iostat"),
+    _read_again("iostat", "LC_ALL=C cat /proc/diskstats /proc/uptime"),
     Plan("netstat", "LC_ALL=C cat /proc/net/dev"),
-    Plan("process", "LC_ALL=C ps -eo pid,ppid,user:32,pcpu,pmem,vsz,rss,etime,time,stat,args"),
+    Plan("process", "LC_ALL=C ps -eo pid,ppid,user:32,pcpu,pmem,vsz,rss,etime,time,stat,args", unless="busybox:ps"),
+    Plan("process", "LC_ALL=C ps -o pid,ppid,user,vsz,rss,etime,time,stat,args"),
     Plan("filesystem", "LC_ALL=C df -kP"),
     Plan("memory", "LC_ALL=C cat /proc/meminfo"),
 )
@@ -51,89 +59,13 @@ def _vmstat_factors(program: Program) -> Mapping[str, float]:
     return dict.fromkeys(_SCALED, _SCALES[unit]) if unit in _SCALES else {}
 
 
-# /proc/net/dev
-#
-# Inter-|   Receive                                                |  Transmit
-#  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-#     lo:   51230     402    0    0    0     0          0         0    51230     402    0    0    0     0       0          0
-#   ens3: 8812004   60211    0    3    0     0          0         0  2210031   31877    0    0    0     0       0          0
-_RECEIVED = {"bytes": "ibytes", "packets": "ipkts", "errs": "ierrs", "drop": "idrops"}
-_SENT = {"bytes": "obytes", "packets": "opkts", "errs": "oerrs", "drop": "odrops", "colls": "coll"}
-
-
-def _proc_net_dev(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
-    reading = Reading()
-    columns: list[str | None] = []
-    rows: dict[str, Row] = {}
-    for line in text.split("\n"):
-        heads = line.split("|")
-        if len(heads) == 3 and heads[0].strip() == "face":
-            columns = [_RECEIVED.get(word) for word in heads[1].split()]
-            columns += [_SENT.get(word) for word in heads[2].split()]
-            reading.recognised = "ipkts" in columns and "opkts" in columns
-            continue
-        name, colon, rest = line.rpartition(":")
-        cells = rest.split()
-        if not reading.recognised or not colon or len(cells) != len(columns):
-            continue
-        interface = name.strip()
-        if not all(cell.isdigit() for cell in cells) or not interface or " " in interface:
-            continue
-        if interfaces.logical(interface):
-            continue
-        row = interfaces.EMPTY.copy()
-        row["interface"] = interface
-        for column, cell in zip(columns, cells, strict=True):
-            if column is not None:
-                row[column] = counter(cell)
-        reading.duplicates += interface in rows
-        rows[interface] = row
-    reading.rows = list(rows.values())
-    return reading
-
-
-# netstat -i (net-tools 1.60 has Met behind MTU)
-#
-# Kernel Interface table
-# Iface             MTU    RX-OK RX-ERR RX-DRP RX-OVR    TX-OK TX-ERR TX-DRP TX-OVR Flg
-# ens3             1500    60211      0      3 0         31877      0      0      0 BMRU
-_IFACE = {
-    "MTU": "mtu",
-    "RX-OK": "ipkts",
-    "RX-ERR": "ierrs",
-    "RX-DRP": "idrops",
-    "TX-OK": "opkts",
-    "TX-ERR": "oerrs",
-    "TX-DRP": "odrops",
-}
-_IFACE_WORDS = frozenset(_IFACE) | {"Iface", "Met", "RX-OVR", "TX-OVR", "Flg"}
-
-
-def _netstat(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
-    names: list[str] = []
-    samples = interfaces.Samples()
-    for line in text.split("\n"):
-        words = line.split()
-        if words[:1] == ["Iface"] and _IFACE_WORDS.issuperset(words) and {"RX-OK", "TX-OK"}.issubset(words):
-            names = words
-            samples.header(line.strip())
-        elif names and len(words) == len(names) and all(cell.isdigit() for cell in words[1:-1]):
-            row = interfaces.EMPTY.copy()
-            row["interface"] = words[0].rstrip("*")
-            for name, cell in zip(names, words, strict=True):
-                if name in _IFACE:
-                    row[_IFACE[name]] = counter(cell)
-            samples.add(row, link=True)
-    return Reading(samples.rows, recognised=bool(names))
-
-
 # /proc/meminfo                     free
 # MemTotal:       16243920 kB                       total        used        free      shared  buff/cache   available
 # MemFree:          911204 kB       Mem:         16243920     6120044      911204      401220     9212672     9411008
 # MemAvailable:    9411008 kB       Swap:         4194300        1280     4193020
 # Buffers:           80412 kB
 # Cached:          4401216 kB
-_MEMINFO = re.compile(r"\s*([A-Z][A-Za-z]+(?:\(\w+\))?):\s+(\d+)(?: kB)?\s*", re.ASCII)
+_MEMINFO = re.compile(r"\s*([A-Z][A-Za-z]+(?:\(\w+\))?):\s+(\d+) kB\s*", re.ASCII)
 
 
 def _from_meminfo(kib: Mapping[str, int]) -> Row:
@@ -143,8 +75,9 @@ def _from_meminfo(kib: Mapping[str, int]) -> Row:
     swap_total, swap_free = kib.get("SwapTotal"), kib.get("SwapFree")
     return memory.row(
         total_kb=kib["MemTotal"],
-        # Kernels before 3.14 print no MemAvailable; what free(1) calls used is then total less free.
-        used_kb=kib["MemTotal"] - kib["MemFree"] if "MemFree" in kib else None,
+        # Kernels before 3.14 print no MemAvailable; what free(1) calls used is then total less free. A text that ends
+        # before Buffers was cut, perhaps before MemAvailable.
+        used_kb=kib["MemTotal"] - kib["MemFree"] if {"MemFree", "Buffers"} <= kib.keys() else None,
         available_kb=kib.get("MemAvailable"),
         cached_kb=cached,
         paging_total_kb=swap_total,
@@ -152,11 +85,25 @@ def _from_meminfo(kib: Mapping[str, int]) -> Row:
     )
 
 
-_FREE_UNITS = {"b": 1 / 1024, "k": 1.0, "m": 1024.0, "g": 1024.0**2}
+_FREE_UNITS = {"b": 0, "k": 1, "m": 2, "g": 3}
+_FREE_WORDS: Mapping[str, tuple[int, int]] = {
+    "--bytes": (1024, 0),
+    **{f"--{word}": (1000, power) for power, word in enumerate(("kilo", "mega", "giga", "tera", "peta"), start=1)},
+    **{f"--{word}": (1024, power) for power, word in enumerate(("kibi", "mebi", "gibi", "tebi", "pebi"), start=1)},
+}
+
+
+def _free_unit(program: Program) -> tuple[float, int]:
+    """KiB a number without suffix stands for, and what a suffix without `i` is a power of."""
+    base = 1000 if "--si" in program.arguments else 1024
+    named = next((_FREE_WORDS[word] for word in program.arguments if word in _FREE_WORDS), None)
+    power = next((power for letter, power in _FREE_UNITS.items() if program.has(letter)), 1)
+    chosen, power = named or (base, power)
+    return chosen**power / 1024, base
 
 
 def _from_free(program: Program, names: list[str], rows: Mapping[str, list[str]]) -> Row | None:
-    factor = next((factor for letter, factor in _FREE_UNITS.items() if program.has(letter)), 1.0)
+    factor, base = _free_unit(program)
 
     def value(row: str, name: str) -> Number | None:
         cells = rows.get(row, [])
@@ -164,7 +111,7 @@ def _from_free(program: Program, names: list[str], rows: Mapping[str, list[str]]
             return None
         cell = cells[names.index(name)]
         if cell[-1].isalpha():
-            plain = suffixed(cell)
+            plain = suffixed(cell, base)
             return None if plain is None else scaled(plain, 1 / 1024)
         return scaled(number(cell), factor)
 
@@ -189,23 +136,31 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     """`/proc/meminfo` and `free`, alone or one after the other; where both are there the first is the finer one."""
     kib: dict[str, int] = {}
     names: list[str] = []
-    rows: dict[str, list[str]] = {}
-    for line in text.split("\n"):
+    samples: list[dict[str, list[str]]] = []  # of free, which can repeat itself
+    lines = text.split("\n")
+    for index, line in enumerate(lines):
         words = line.split()
         if match := _MEMINFO.fullmatch(line):
             kib[match[1]] = int(match[2])
         elif words[:3] == ["total", "used", "free"]:
             names = words
-        elif names and words[:1] in (["Mem:"], ["Swap:"]) and len(words) > 3:
-            rows[words[0]] = words[1:]
+        elif names and words[:1] in (["Mem:"], ["Swap:"]) and _whole_row(words, names, last=index == len(lines) - 1):
+            if words[0] == "Mem:" or not samples:
+                samples.append({})
+            samples[-1][words[0]] = words[1:]
     if "MemTotal" in kib:
         return Reading([_from_meminfo(kib)], recognised=True)
     free = next((program for program in programs if program.name == "free"), Program("free"))
     try:
-        row = _from_free(free, names, rows) if rows else None
+        rows = [row for sample in samples if (row := _from_free(free, names, sample)) is not None]
     except ValueError:
-        row = None
-    return Reading([] if row is None else [row], recognised=bool(names))
+        rows = []
+    return Reading(rows, recognised=bool(names))
+
+
+def _whole_row(words: list[str], names: list[str], *, last: bool) -> bool:
+    """A row of free has a cell a column, that of swap three; the last line of a text may have been cut."""
+    return not last and len(words) - 1 >= (3 if words[0] == "Swap:" else min(len(names), 4))
 
 
 _MEMORY = Reader("memory", _memory)
@@ -217,8 +172,9 @@ DIALECT = Dialect(
     readers={
         "vmstat": vmstat.reader(_VMSTAT, no_boot_report="y", factors=_vmstat_factors),
         "iostat": sysstat.reader(),
-        "/proc/net/dev": Reader("netstat", _proc_net_dev),
-        "netstat": Reader("netstat", _netstat),
+        "/proc/stat": procfs.vmstat_reader(),
+        "/proc/diskstats": procfs.iostat_reader(),
+        **linuxnet.READERS,
         "ps": processes.reader(),
         "df": mounts.reader(),
         "/proc/meminfo": _MEMORY,

@@ -40,7 +40,14 @@ def _kib(cell: str) -> float | int | None:
     return _whole(cell)
 
 
+_COARSE = re.compile(r"(\d+)([hd])(\d\d)?", re.ASCII)
+
+
 def _duration(cell: str) -> float | int | None:
+    """A time; busybox prints `3h07` (hours, minutes), `12d05` (days, hours) and `140d` for long ones."""
+    if match := _COARSE.fullmatch(cell):
+        rest = int(match[3] or 0)
+        return int(match[1]) * 3600 + rest * 60 if match[2] == "h" else (int(match[1]) * 24 + rest) * 3600
     return seconds(cell)
 
 
@@ -68,7 +75,7 @@ _WHOLE = _Kind(_whole, re.compile(r"\d+|-|xx", _A))
 _SIGNED = _Kind(_text, re.compile(r"-?\d+|-+|[A-Z]{2}", _A))
 _SHARE = _Kind(_share, re.compile(r"\d+(?:[.,]\d+)?|-", _A))
 _KIB = _Kind(_kib, re.compile(r"\d+(?:[.,]\d+)?[mgt]?|-", _A | re.IGNORECASE))
-_DURATION = _Kind(_duration, re.compile(r"(?:\d+-)?(?:\d+:){0,2}\d+(?:[.,]\d+)?|-", _A))
+_DURATION = _Kind(_duration, re.compile(r"(?:\d+-)?(?:\d+:){0,2}\d+(?:[.,]\d+)?|\d+[hd](?:\d\d)?|-", _A))
 _STATE = _Kind(_word, re.compile(r"[A-Za-z?][A-Za-z<>+]{0,6}|[01IORTSWXZA-]", _A))
 _USER = _Kind(_word, re.compile(r"\S+"))
 _ANY = _Kind(_text, re.compile(r"\S+"))

@@ -1,6 +1,7 @@
 """iostat of Linux's sysstat, versions 2 to 12: tables, the human-readable ones of `-h`, and `-o JSON`."""
 
 import json
+import re
 from collections.abc import Mapping
 
 from hps_platform.dialects import iostat, sampling
@@ -120,6 +121,19 @@ def _json(text: str) -> tuple[list[list[Row]], bool]:
     return reports, '"disk_device"' in text
 
 
+# iostat -c 2: no disks, by request
+#
+# avg-cpu:  %user   %nice %system %iowait  %steal   %idle
+#            4.02    0.00    1.51    0.25    0.00   94.22
+_CPU = re.compile(r"^avg-cpu:\s+%user\s.*%idle\s*$", re.MULTILINE)
+# -h of sysstat 9 to 11 puts each device's name in a line of its own.
+_NAME_ALONE = re.compile(r"^([A-Za-z]\S*)\n(?=\s+[\d.]+\s)", re.MULTILINE)
+
+
+def _only_cpu(program: Program) -> bool:
+    return program.has("c") and not program.has("d") and not program.has("x")
+
+
 _TABLES = iostat.layouts(_header, "s")
 
 
@@ -129,7 +143,12 @@ def reader() -> Reader:
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if '"sysstat"' not in text:
-            return tables.read(programs, text, streamed)
+            if programs[0].has("h"):
+                text = _NAME_ALONE.sub(r"\1 ", text)
+            reading = tables.read(programs, text, streamed)
+            if not reading.recognised and _only_cpu(programs[0]):
+                reading.recognised = _CPU.search(text) is not None
+            return reading
         reports, recognised = _json(text)
         program = programs[0]
         interval = program.interval is not None

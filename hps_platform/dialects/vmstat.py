@@ -26,6 +26,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 _RATE = (0.0, float(LARGEST_RATE))
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_LONGEST_DATE = 3
 _CLOCK = re.compile(r"\d?\d:\d\d:\d\d", re.ASCII)
 
 COMMON: Mapping[str, tuple[str, float]] = {
@@ -69,14 +70,24 @@ class _Vmstat:
 
     def counts(self, line: str) -> bool:
         words = line.split()
-        return len(words) == self._count and words[0][:1].isdigit()
+        return (len(words) == self._count or self._dated(words)) and words[0][:1].isdigit()
+
+    def _dated(self, words: Sequence[str]) -> bool:
+        """Whether a date and a time, and perhaps a zone, stand behind the cells, which not every header announces."""
+        last = self._last
+        return (
+            0 < len(words) - last - 1 < _LONGEST_DATE
+            and _DATE.fullmatch(words[last]) is not None
+            and _CLOCK.fullmatch(words[last + 1]) is not None
+        )
 
     def cells(self, line: str) -> Row | None:
         words = line.split()
-        if len(words) != self._count:
-            return None
-        if self._extra and not _ends_in_time(words, self._extra):
-            return None
+        if len(words) != self._count or self._extra:
+            if not self._dated(words) and not (len(words) == self._count and _ends_in_time(words, self._extra)):
+                return None
+            words = words[: self._last]
+            line = " ".join(words)
         if NUMERIC_LINE.fullmatch(line) is None:
             return self._careful(words)
         row = _EMPTY.copy()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from hps_platform.dialects.text import clean
+from hps_platform.metrics import FAMILIES
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _NEGATIVE = re.compile(r"(?<=\s)-\d+(?:[.,]\d+)?")
@@ -16,7 +17,7 @@ _FACTORS: Mapping[str, tuple[float, ...]] = {
     "netstat": (1,),
     "process": (1, 1024, 1024**2),
     "filesystem": (1, 0.5, 1024, 1024**2, 1024**3, 1000 / 1024, 1000**2 / 1024, 1000**3 / 1024, 2 * 1000**2 / 1024),
-    "memory": (1, 4, 0.5, 1 / 1024, 1024, 1024**2),
+    "memory": (1, 4, 0.5, 1 / 1024, 1024, 1024**2, 1000**2 / 1024),
 }
 # Columns worked out of several printed numbers, and how is said in the family's reader.
 DERIVED: Mapping[str, frozenset[str]] = {
@@ -29,6 +30,15 @@ DERIVED: Mapping[str, frozenset[str]] = {
         ("used_kb", "available_kb", "used_pct", "cached_kb", "paging_total_kb", "paging_used_kb", "paging_used_pct")
     ),
 }
+_OF_READINGS = ("/proc/stat", "/proc/diskstats")
+"""Files of counters: a row is worked out of two readings of them."""
+
+
+def derived(family: str, command: str) -> frozenset[str]:
+    """The columns whose values need not stand in the text."""
+    if not any(name in command for name in _OF_READINGS):
+        return DERIVED[family]
+    return frozenset(column.name for column in FAMILIES[family].columns) - {"disk", "b", "fre", "buff"}
 
 
 def numbers_of(text: str) -> set[float]:
@@ -39,19 +49,24 @@ def numbers_of(text: str) -> set[float]:
     for days, hours, minutes, seconds in _CLOCK.findall(text):
         whole = int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes) * 60
         found.add(whole + float(seconds.replace(",", ".")))
+    for hours, minutes in re.findall(r"(\d+)h(\d\d)", text):
+        found.add(int(hours) * 3600 + int(minutes) * 60)
+    for days, hours in re.findall(r"(\d+)d(\d\d)?", text):
+        found.add(int(days) * 86400 + int(hours or 0) * 3600)
     return found
 
 
-def contradictions(family: str, rows: Iterable[Mapping[str, object]], text: str) -> list[str]:
+def contradictions(family: str, rows: Iterable[Mapping[str, object]], text: str, command: str = "") -> list[str]:
     """What the rows claim that the text does not say."""
     text = clean(text)
     numbers = numbers_of(text)
     factors = _FACTORS[family]
     spoken = " ".join(text.split())
+    worked_out = derived(family, command)
     problems: list[str] = []
     for row in rows:
         for column, value in row.items():
-            if value is None or isinstance(value, bool) or column in DERIVED[family]:
+            if value is None or isinstance(value, bool) or column in worked_out:
                 continue
             if isinstance(value, str):
                 if " ".join(value.split()) not in spoken:

@@ -36,7 +36,7 @@ _ESCAPES = st.lists(
 def _checked(case: Case, text: str) -> list[dict[str, object]]:
     parsed = parse(case.os, case.command, text)
     assert (parsed.outcome is Outcome.ROWS) == bool(parsed.rows)
-    assert contradictions(case.family, parsed.rows, text) == []
+    assert contradictions(case.family, parsed.rows, text, case.command) == []
     return parsed.rows
 
 

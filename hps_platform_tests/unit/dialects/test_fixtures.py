@@ -17,7 +17,7 @@ def test_golden_rows(case: Case) -> None:
     assert parsed.outcome == case.outcome
     assert parsed.duplicates == case.duplicates
     assert [{name: value for name, value in row.items() if value is not None} for row in parsed.rows] == case.rows
-    assert contradictions(case.family, parsed.rows, case.text) == []
+    assert contradictions(case.family, parsed.rows, case.text, case.command) == []
 
 
 @pytest.mark.parametrize("case", [case for case in cases() if case.rows], ids=str)

@@ -56,7 +56,7 @@ def test_every_value_stands_in_its_text() -> None:
     for path, os, command, text in _captured():
         parsed = parse(os, command, text)
         if parsed.family is not None:
-            said = contradictions(parsed.family, parsed.rows, text)
+            said = contradictions(parsed.family, parsed.rows, text, command)
             if said:
                 problems[path] = said[:3]
 

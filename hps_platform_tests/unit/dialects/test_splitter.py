@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hps_platform.dialects import SYSTEMS, Outcome, Splitter, parse, plan, splitter
 from hps_platform.errors import InvalidInput
 from hps_platform.metrics.sample import Row
-from hps_platform_tests.unit.dialects.cases import Case, streaming
+from hps_platform_tests.unit.dialects.cases import Case, cases, streaming
 
 _CASES = streaming()
 
@@ -152,3 +152,37 @@ def test_numbers_that_the_header_does_not_explain_are_handed_out() -> None:
 def test_only_repeating_commands_have_a_splitter(os: str, command: str) -> None:
     with pytest.raises(InvalidInput):
         splitter(os, command)
+
+
+READINGS = [
+    case
+    for case in cases()
+    if case.os == "linux" and case.command.startswith("while LC_ALL=C cat /proc/") and case.rows
+]
+
+
+@given(st.sampled_from(READINGS), st.data())
+def test_readings_of_the_kernels_counters_are_handed_out_in_pairs(case: Case, data: st.DataObject) -> None:
+    cut = sorted(data.draw(st.lists(st.integers(0, len(case.text)), max_size=20)))
+    stream = splitter(case.os, case.command)
+
+    reports = [
+        report
+        for start, end in zip([0, *cut], [*cut, len(case.text)], strict=True)
+        for report in (*stream.feed(case.text[start:end]), *stream.flush())
+    ]
+
+    rows = [row for report in reports for row in parse(case.os, case.command, report, streamed=True).rows]
+    assert rows == parse(case.os, case.command, case.text).rows
+    assert len(reports) == 2
+
+
+def test_disks_side_by_side_are_handed_out_line_by_line() -> None:
+    [case] = [case for case in cases() if str(case) == "freebsd/iostat/side_by_side"]
+    stream = splitter(case.os, case.command)
+
+    reports = stream.feed(case.text)
+
+    assert len(reports) == 2
+    rows = [row for report in reports for row in parse(case.os, case.command, report, streamed=True).rows]
+    assert rows == parse(case.os, case.command, case.text).rows

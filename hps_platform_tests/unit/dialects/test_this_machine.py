@@ -1,34 +1,39 @@
 """What this machine's own commands print is read, command by command of the Linux plan."""
 
-import re
+import os
 import shutil
 import subprocess
 
-from hps_platform.dialects import Outcome, parse, plan
-from hps_platform.dialects.commandline import programs
+from hps_platform.dialects import DIALECTS, Outcome, parse
+from hps_platform.dialects.dialect import Plan
 from hps_platform_tests.unit.dialects.evidence import contradictions
 
 
-def _bounded(command: str) -> str:
-    return re.sub(r" 2$", " 1 2", command)
+def _bounded(line: Plan) -> str:
+    once = line.once or line.command.replace("{interval}", "{interval} 2")
+    return once.format(interval=1)
 
 
-def test_planned_commands_that_are_installed_here() -> None:
+def _present(tool: str) -> bool:
+    return os.access(tool, os.R_OK) if tool.startswith("/") else shutil.which(tool) is not None
+
+
+def test_every_way_of_the_plan_that_is_possible_here() -> None:
     read: dict[str, int] = {}
-    for planned in plan("linux"):
-        program = programs(planned.command)[0].name
-        if not program.startswith("/") and shutil.which(program) is None:
+    for line in DIALECTS["linux"].plan:
+        if not all(_present(tool) for tool in line.needs):
             continue
-        command = _bounded(planned.command)
+        command = _bounded(line)
         answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=30)
 
         parsed = parse("linux", command, answer.stdout)
 
-        assert parsed.outcome is Outcome.ROWS or planned.family == "iostat", (command, answer.stdout, parsed.message)
-        assert contradictions(planned.family, parsed.rows, answer.stdout) == []
-        read[planned.family] = len(parsed.rows)
+        assert parsed.outcome is Outcome.ROWS or line.family == "iostat", (command, answer.stdout, parsed.message)
+        assert contradictions(line.family, parsed.rows, answer.stdout, command) == []
+        read[line.family] = len(parsed.rows)
 
     # df and /proc are everywhere.
     assert read["filesystem"] >= 1
     assert read["memory"] == 1
     assert read["netstat"] >= 1
+    assert read["vmstat"] == 1
