@@ -198,7 +198,7 @@ class Stream:
             self._unread.append(text)
             self._unread_size += len(text)
             self._take(lambda: self._splitter.feed(text))
-            if self._quiet is None:
+            if self._quiet is None and self._splitter.waiting:
                 self._quiet = self._loop.call_later(self._patience_s, self._when_quiet)
         if channel.ended:
             self._finish(channel)

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hps_platform import dialects
 from hps_platform.dialects import Outcome, Parsed, PlannedCommand
@@ -208,17 +207,22 @@ class Series:
         return True
 
 
+def _by_cpu(row: Row) -> tuple[float, float, int]:
+    return -(row["cpu_pct"] or 0), -(row["cpu_time_s"] or 0), row["pid"]
+
+
+def _by_memory(row: Row) -> tuple[float, float, float, int]:
+    return -(row["rss_kb"] or 0), -(row["mem_pct"] or 0), -(row["vsz_kb"] or 0), row["pid"]
+
+
 def busiest(output: Output, rows: Sequence[Row]) -> tuple[str, list[Row]]:
     """The `BUSIEST` rows by CPU and by memory united, in the order of the text, with a text that parses to just these.
 
     Of equals the lower process id is kept. The text stays whole where leaving lines out would change the rows.
     """
 
-    def rank(*names: str) -> Callable[[Row], Any]:
-        return lambda row: (*(-(row.get(name) or 0) for name in names), row["pid"])
-
-    by_cpu = heapq.nsmallest(BUSIEST, rows, rank("cpu_pct", "cpu_time_s"))
-    by_memory = heapq.nsmallest(BUSIEST, rows, rank("rss_kb", "mem_pct", "vsz_kb"))
+    by_cpu = heapq.nsmallest(BUSIEST, rows, _by_cpu)
+    by_memory = heapq.nsmallest(BUSIEST, rows, _by_memory)
     pids = {row["pid"] for row in (*by_cpu, *by_memory)}
     kept = [row for row in rows if row["pid"] in pids]
     if len(kept) == len(rows):

@@ -64,6 +64,10 @@ class Splitter(Protocol):
         Half a line stays for the next piece.
         """
 
+    @property
+    def waiting(self) -> bool:
+        """Whether `flush` could give anything now."""
+
 
 Read = Callable[[tuple[Program, ...], str, bool], Reading]
 Split = Callable[[Program], Splitter]

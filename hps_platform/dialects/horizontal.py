@@ -112,6 +112,10 @@ class _Splitter:
     def flush(self) -> list[str]:
         return []
 
+    @property
+    def waiting(self) -> bool:
+        return False
+
 
 def beside(extended: Reader, groups: Groups, *, valued: str = "") -> Reader:
     """The reader for tables of a disk a line (`-x`), which also reads those of `groups`."""

@@ -22,8 +22,8 @@ READS, WRITES = "reads_s", "writes_s"
 READ_MS, WRITE_MS = "read_ms", "write_ms"
 WAITING, ACTIVE = "waiting", "active"
 
-_SIZES = frozenset(("kb_read", "kb_wrtn"))
-_BUSY_LIMIT = 101.0
+# What is larger is not plausible; beyond what is named here, a rate.
+_LARGEST = {"kb_read": LARGEST_SIZE, "kb_wrtn": LARGEST_SIZE, "busy_pct": 101.0}
 _POINTED = re.compile(r"\d+(?:\.\d+)?(?: \d+(?:\.\d+)?)*", re.ASCII)
 _CLOCK = re.compile(r"\d\d:\d\d:\d\d", re.ASCII)
 
@@ -94,14 +94,6 @@ class DiskTable:
         return row
 
 
-def _plausible(name: str, value: Number | None) -> Number | None:
-    if value is None or value < 0:
-        return None
-    if name == "busy_pct":
-        return value if value <= _BUSY_LIMIT else None
-    return value if value <= (LARGEST_SIZE if name in _SIZES else LARGEST_RATE) else None
-
-
 def _sum(row: Row, first: str, second: str) -> Number | None:
     one: Number | None = row.get(first)
     two: Number | None = row.get(second)
@@ -128,10 +120,12 @@ def _service(row: Row) -> Number | None:
 def finish(cells: Row) -> Row:
     """The family's row out of a disk's cells."""
     row = _EMPTY.copy()
-    for name, printed in cells.items():
-        value = printed if name == "disk" else _plausible(name, printed)
-        cells[name] = value
-        if name in row:
+    for name, value in cells.items():
+        if value is None:
+            continue
+        if name != "disk" and not 0 <= value <= _LARGEST.get(name, LARGEST_RATE):
+            cells[name] = None
+        elif name in row:
             row[name] = value
     if READS in cells and "tps" not in cells:
         row["tps"] = _sum(cells, READS, WRITES)

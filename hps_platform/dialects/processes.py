@@ -21,12 +21,15 @@ _EMPTY: Row = {column.name: None for column in FAMILY.columns}
 
 
 def _whole(cell: str) -> int | None:
+    if cell.isdigit() and cell.isascii():
+        return int(cell)
     value = number(cell)
     if isinstance(value, float) or (value is not None and value < 0):
         raise ValueError(cell)
     return value
 
 
+@lru_cache(maxsize=2048)
 def _share(cell: str) -> float | int | None:
     value = number(cell)
     return value if value is None or 0 <= value <= 1_000_000 else None
@@ -34,6 +37,8 @@ def _share(cell: str) -> float | int | None:
 
 def _kib(cell: str) -> float | int | None:
     """A size in KiB; busybox prints `24m` and `1g` for large ones."""
+    if cell.isdigit() and cell.isascii():
+        return int(cell)
     if cell[-1:].lower() in ("m", "g", "t"):
         value = suffixed(cell)
         return None if value is None else scaled(value, 1 / 1024)

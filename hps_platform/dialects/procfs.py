@@ -235,6 +235,10 @@ class _Splitter:
     def flush(self) -> list[str]:
         return []
 
+    @property
+    def waiting(self) -> bool:
+        return False
+
 
 def vmstat_reader() -> Reader:
     """Reads `/proc/stat` with `/proc/vmstat` and `/proc/meminfo`."""

@@ -292,6 +292,10 @@ class TableSplitter:
                 out.append(text)
         return out
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self._rows or (self._table is None and self._before))
+
 
 def split(program: Program, layouts: Layouts, *, since_boot_first: bool = True) -> TableSplitter:
     """A splitter for the program; without an interval it prints one report, which nothing leaves out."""

@@ -91,11 +91,20 @@ def suffixed(cell: str, base: int = 1024) -> Number | None:
     return value * float((1024 if found[3] else base) ** _POWERS[found[2].upper()])
 
 
+_CLOCK = re.compile(r"(?:\d+:){0,2}\d+", re.ASCII)
+"""The usual time, without days and fractions."""
+
+
 def seconds(cell: str) -> Number | None:
     """`[[dd-]hh:]mm:ss[.cc]` in seconds, a bare number as it stands; `None` for a null.
 
     Raises `ValueError` for anything else.
     """
+    if _CLOCK.fullmatch(cell) is not None:
+        whole = 0
+        for part in cell.split(":"):
+            whole = whole * 60 + int(part)
+        return whole
     days, dash, clock = cell.rpartition("-")
     if dash and not (days.isascii() and days.isdigit()):
         if cell.lower() in NULLS:

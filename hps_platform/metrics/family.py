@@ -89,6 +89,11 @@ class Family:
     def by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
 
+    @cached_property
+    def rounded(self) -> dict[str, bool]:
+        """Of each column whether it holds whole numbers."""
+        return {column.name: column.kind in (Kind.WHOLE, Kind.COUNTER, Kind.ID) for column in self.columns}
+
     @property
     def topic(self) -> str:
         return f"hps.{self.name}"

@@ -5,13 +5,14 @@ does not fit the family's schema is an error of that message, never a null.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
 import polars as pl
 
 from hps_platform.errors import InvalidInput
-from hps_platform.metrics.family import Family, Kind
+from hps_platform.metrics.family import Family
 from hps_platform.metrics.sample import DeadLetter, Sample
 
 DEAD_LETTER_TOPIC = "hps.dead_letter"
@@ -30,29 +31,32 @@ def encode(family: Family, sample: Sample) -> tuple[bytes, Headers]:
     Whole-number columns are rounded, absent columns stay absent (null on reading). Raises `InvalidInput` for a row
     with a column the family doesn't have.
     """
-    columns = family.by_name
+    rounded = family.rounded
     lines: list[bytes] = []
     for row in sample.rows:
         out: dict[str, Any] = {"server_id": sample.server_id, "timestamp": sample.timestamp_ms}
         for name, value in row.items():
-            column = columns.get(name)
-            if column is None:
+            whole = rounded.get(name)
+            if whole is None:
                 raise InvalidInput(f"{family.name} has no column {name!r}")
-            if value is None:
-                continue
-            out[name] = round(value) if column.kind in (Kind.WHOLE, Kind.COUNTER, Kind.ID) else value
+            if value is not None:
+                out[name] = round(value) if whole else value
         lines.append(orjson.dumps(out))
     headers: Headers = [
-        ("schema", family.schema.encode()),
-        ("collector", sample.collector.encode()),
-        ("session", sample.session.encode()),
-        ("seq", str(sample.seq).encode()),
+        *_origin(family.schema, sample.collector, sample.session),
+        ("seq", b"%d" % sample.seq),
         ("command", sample.command.encode()),
-        ("exit_code", b"" if sample.exit_code is None else str(sample.exit_code).encode()),
+        ("exit_code", b"" if sample.exit_code is None else b"%d" % sample.exit_code),
         ("parser", sample.parser.encode()),
         ("raw", sample.raw.encode()),
     ]
     return b"\n".join(lines), headers
+
+
+@lru_cache(maxsize=1024)
+def _origin(schema: str, collector: str, session: str) -> Headers:
+    """The headers that all samples of a collector's family have in common."""
+    return [("schema", schema.encode()), ("collector", collector.encode()), ("session", session.encode())]
 
 
 def decode(family: Family, values: Sequence[bytes]) -> pl.DataFrame:

@@ -4,7 +4,7 @@ One `Session` is one connection; any number of commands run on it at once. A hos
 is the pinned one, or nobody logs in. Nothing is looked up in an agent or in `~/.ssh`. What to run, and when to try
 again, belongs to `hps_platform.collector`.
 
-Logging in stands here; what happens on the connection afterwards, with or without a thread, in `transport`.
+Logging in stands here; what happens on the connection afterwards in `connection`, `channel` and `reactor`.
 """
 
 import base64
@@ -35,7 +35,9 @@ from hps_platform.errors import (
     InvalidInput,
     SshError,
 )
-from hps_platform.ssh.transport import Channel, Reactor, Transport
+from hps_platform.ssh.channel import Channel
+from hps_platform.ssh.connection import Transport
+from hps_platform.ssh.reactor import Reactor
 
 __all__ = ["Channel", "HostKey", "Reactor", "Result", "Session", "Target", "fingerprints", "tune"]
 

@@ -12,8 +12,8 @@ import pytest
 from hps_platform.collector.commands import CHANNELS_AT_ONCE, Shell
 from hps_platform.errors import CommandTimeout, HostUnreachable, SshError
 from hps_platform.ssh import Reactor, Session, Target
+from hps_platform.ssh.connection import Transport
 from hps_platform.ssh.packets import Packets
-from hps_platform.ssh.transport import Transport
 from hps_platform_tests.integration.ssh.hosts import OpenSsh, Terminal, open_ssh, scripted_host
 
 CIPHERS = [
@@ -136,8 +136,9 @@ def test_a_change_of_keys_that_the_host_wants(sshd: OpenSsh) -> None:
 
 
 def test_a_window_that_is_used_up_is_opened_again(sshd: OpenSsh, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hps_platform.ssh.transport._WINDOW", 100_000)
-    monkeypatch.setattr("hps_platform.ssh.transport._REFILL_BELOW", 50_000)
+    monkeypatch.setattr("hps_platform.ssh.channel.WINDOW", 100_000)
+    monkeypatch.setattr("hps_platform.ssh.connection.WINDOW", 100_000)
+    monkeypatch.setattr("hps_platform.ssh.channel._REFILL_BELOW", 50_000)
 
     async def story(shell: Shell) -> None:
         assert len((await shell.run("yes | head -c 1500000", 30)).text) == 1_500_000
