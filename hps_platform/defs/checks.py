@@ -1,4 +1,4 @@
-"""Asset checks on the family tables: is the newest row fresh, and is everything on the topic accounted for."""
+"""Asset checks on the family tables: is the newest row fresh, and is everything accounted for, from host to table."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,13 +24,24 @@ _COMPLETE = [
     )
     for family in FAMILIES.values()
 ]
+_CONSERVED = [
+    dg.AssetCheckSpec(
+        "conserved",
+        asset=samples_key(family),
+        description="What collectors numbered is landed, rejected or explained, and the table holds what was landed.",
+    )
+    for family in FAMILIES.values()
+]
 
 
-@dg.multi_asset_check(specs=[*_FRESH, *_COMPLETE], description="Freshness and completeness of every family.")
+@dg.multi_asset_check(
+    specs=[*_FRESH, *_COMPLETE, *_CONSERVED], description="Freshness, completeness and conservation of every family."
+)
 def samples_checks(platform: Platform) -> Iterator[dg.AssetCheckResult]:
     now = datetime.now(UTC)
     with platform.database.connection() as conn:
         states = landing.family_states(conn, platform.settings.bootstrap)
+        books = landing.conservation(conn, now)
     for family in FAMILIES.values():
         state = states[family.name]
         yield dg.AssetCheckResult(
@@ -46,6 +57,18 @@ def samples_checks(platform: Platform) -> Iterator[dg.AssetCheckResult]:
             passed=state.complete,
             severity=dg.AssetCheckSeverity.ERROR,
             metadata={"landed": state.landed, "behind": state.behind, "expired": state.expired},
+        )
+        book = books[family.name]
+        yield dg.AssetCheckResult(
+            asset_key=samples_key(family),
+            check_name="conserved",
+            passed=book.holds,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={
+                "missing": book.missing,
+                "unexplained": book.unexplained,
+                "differences": "; ".join(str(one) for one in book.differences) or "none",
+            },
         )
 
 

@@ -1,18 +1,20 @@
-"""From messages to what one commit writes: rows per family, dead letters, completeness, and the offsets they span.
+"""From messages to what one commit writes: rows per family, dead letters, counts, and the offsets they span.
 
 Pure but for the clock it is handed. A message that does not decode is found by halving; everything else of its batch
 lands.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from hps_platform.errors import InvalidInput
+from hps_platform.landing import sequence
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.family import Family, Kind
+from hps_platform.store.completeness import LOG_SCHEMA
 from hps_platform.store.landing import FamilyRows, Position, Range, Rejected, family_rows, utc
 from hps_platform.stream import Record
 
@@ -20,34 +22,25 @@ AHEAD = timedelta(hours=1)
 BEHIND = timedelta(days=400)
 """Rows stamped further from now than this are a wrong clock's; they would make partitions of their own for years."""
 MAX_KEY_BYTES = 1024
-MAX_SESSION = 200
 MAX_REAL = 3e38
 """Rollups are single precision."""
 
 _FAMILY_OF = {family.topic: family for family in FAMILIES.values()}
-_COUNTS: dict[str, pl.DataType] = {
-    "family": pl.String(),
-    "server_id": pl.Int64(),
-    "hour": pl.Datetime("ms", "UTC"),
-    "session": pl.String(),
-    "first_seq": pl.Int64(),
-    "last_seq": pl.Int64(),
-    "samples": pl.Int64(),
-    "rejected_samples": pl.Int64(),
-    "landed_rows": pl.Int64(),
-    "rejected_rows": pl.Int64(),
-}
 
 
 @dataclass(slots=True)
 class Batch:
-    """One commit's worth. `moves` are the ledger's steps; `oldest_ms` is when its first message was produced."""
+    """One commit's worth. `moves` are the ledger's steps; `oldest_ms` is when its first message was produced.
+
+    `runs` are the completeness log's entries if all rows land; `messages` is what they were made of.
+    """
 
     moves: dict[Position, Range]
     records: Sequence[Record] = ()
     rows: list[FamilyRows] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_COUNTS))
+    messages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=sequence.MESSAGES))
+    runs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LOG_SCHEMA))
     hours: set[tuple[str, datetime, int]] = field(default_factory=set)
     by_day: dict[tuple[str, date], int] = field(default_factory=dict)
     oldest_ms: int = 0
@@ -237,59 +230,6 @@ def _dead_letter(record: Record) -> Rejected:
     )
 
 
-def _sequenced(
-    family: str, records: Sequence[Record], frame: pl.DataFrame, rejected: Iterable[Rejected]
-) -> pl.DataFrame:
-    """Counts of a family's messages that carry a session and a number, per server, hour and session."""
-    lost = {(letter.partition, letter.offset): letter.rejected_rows for letter in rejected}
-    known = [
-        (index, server_id, record.timestamp_ms, session, seq, lost.get((record.partition, record.offset), 0))
-        for index, record in enumerate(records)
-        if (seq := _number(_text(record, "seq"))) is not None
-        and (session := _text(record, "session"))
-        and len(session) <= MAX_SESSION
-        and (server_id := _server_id(record)) is not None
-    ]
-    schema: dict[str, pl.DataType] = {"message": pl.UInt32(), "server_id": pl.Int64(), "produced": _COUNTS["hour"]}
-    schema |= {"session": pl.String(), "seq": pl.Int64(), "lost": pl.Int64()}
-    messages = pl.DataFrame(known, schema=schema, orient="row")
-    rows = frame.group_by("message").agg(pl.col("timestamp").first(), pl.len().cast(pl.Int64).alias("rows"))
-    return messages.join(rows, on="message", how="left").select(
-        pl.lit(family).alias("family"),
-        "server_id",
-        pl.coalesce("timestamp", "produced").dt.truncate("1h").alias("hour"),
-        "session",
-        pl.col("seq").alias("first_seq"),
-        pl.col("seq").alias("last_seq"),
-        pl.col("rows").is_not_null().cast(pl.Int64).alias("samples"),
-        pl.col("rows").is_null().cast(pl.Int64).alias("rejected_samples"),
-        pl.col("rows").fill_null(0).alias("landed_rows"),
-        pl.col("lost").alias("rejected_rows"),
-    )
-
-
-def _completeness(landed: Iterable[pl.DataFrame], letters: Iterable[Rejected]) -> pl.DataFrame:
-    """Counts per family, server, hour and session; `letters` are those of the collector."""
-    numbered = [
-        (letter.family, letter.server_id, letter.timestamp, letter.session, letter.seq, letter.seq, 0, 1, 0, 0)
-        for letter in letters
-        if letter.family in FAMILIES
-        and letter.session
-        and len(letter.session) <= MAX_SESSION
-        and None not in (letter.server_id, letter.timestamp, letter.seq)
-    ]
-    unparsed = pl.DataFrame(numbered, schema=_COUNTS, orient="row").with_columns(pl.col("hour").dt.truncate("1h"))
-    return (
-        pl.concat([*landed, unparsed])
-        .group_by("family", "server_id", "hour", "session")
-        .agg(
-            pl.col("first_seq").min(),
-            pl.col("last_seq").max(),
-            pl.col("samples", "rejected_samples", "landed_rows", "rejected_rows").sum(),
-        )
-    )
-
-
 def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
     """Everything that one commit of `records` writes; `moves` say which offsets they span."""
     now = now or datetime.now(UTC)
@@ -300,8 +240,8 @@ def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: date
     by_topic: dict[str, list[Record]] = {}
     for record in records:
         by_topic.setdefault(record.topic, []).append(record)
-    sequenced: list[pl.DataFrame] = []
     letters: list[Rejected] = []
+    numbered: list[pl.DataFrame] = []
     for topic, own in sorted(by_topic.items()):
         family = _FAMILY_OF.get(topic)
         if family is None:
@@ -309,7 +249,7 @@ def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: date
             continue
         frame, rejected = _decode_family(family, own, now)
         batch.rejected += rejected
-        sequenced.append(_sequenced(family.name, own, frame, rejected))
+        numbered.append(sequence.messages(family.name, own, frame, rejected))
         if frame.is_empty():
             continue
         batch.rows.append(family_rows(family, frame))
@@ -318,5 +258,6 @@ def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: date
         days = frame.group_by(pl.col("timestamp").dt.date()).len()
         batch.by_day |= {(family.name, day): count for day, count in days.iter_rows()}
     batch.rejected += letters
-    batch.counts = _completeness(sequenced, letters)
+    batch.messages = pl.concat([*numbered, sequence.unparsed(letters)])
+    batch.runs = sequence.runs(batch.messages)
     return batch

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.family import Family
-from hps_platform.store import fleet, landing
+from hps_platform.store import completeness, fleet, landing
 from hps_platform.store.database import Connection
 from hps_platform.stream import offsets_at
 
@@ -57,3 +57,42 @@ def family_states(conn: Connection, bootstrap: str) -> dict[str, FamilyState]:
             expired=expired.get(family.topic, 0),
         )
     return states
+
+
+_JUDGED = timedelta(minutes=30)
+_FOLDED = timedelta(minutes=10)
+_REMEMBERED = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """`differences`: minutes whose rows in the table are not those that landing counted.
+
+    `missing`: samples of the last day that were numbered and never came; `unexplained`: how many of them neither a
+    collector's own account of what it dropped nor an expired range of the topic accounts for.
+    """
+
+    differences: list[completeness.Difference]
+    missing: int
+    unexplained: int
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences and self.unexplained == 0
+
+
+def conservation(conn: Connection, now: datetime) -> dict[str, Conservation]:
+    """Sequenced = landed + rejected + explained, per family; rows of the last half hour that has settled."""
+    since = now - _REMEMBERED
+    missing = completeness.missing(conn, since)
+    dropped, expired = completeness.explained(conn, since)
+    open_ones = {name: max(0, missing.get(name, 0) - expired.get(family.topic, 0)) for name, family in FAMILIES.items()}
+    if sum(open_ones.values()) <= dropped:
+        open_ones = dict.fromkeys(open_ones, 0)
+    end = (now - _FOLDED).replace(second=0, microsecond=0)
+    return {
+        name: Conservation(
+            completeness.differences(conn, family, end - _JUDGED, end), missing.get(name, 0), open_ones[name]
+        )
+        for name, family in FAMILIES.items()
+    }

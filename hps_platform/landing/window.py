@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from hps_platform.errors import DatabaseUnavailable, FencedOut, KafkaUnavailable
+from hps_platform.landing import sequence
 from hps_platform.landing.decoding import Batch
 from hps_platform.landing.pipeline import Pipeline
 from hps_platform.landing.reports import CommitReport, Outcome, WindowReport
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.wire import DEAD_LETTER_TOPIC
-from hps_platform.store import landing, leases, partitions
+from hps_platform.store import completeness, landing, leases, partitions
 from hps_platform.store.database import Connection, session
-from hps_platform.store.landing import Position
+from hps_platform.store.landing import Position, Rejected
 from hps_platform.stream import watermarks
 
 logger = logging.getLogger(__name__)
@@ -218,16 +219,19 @@ class _Run:
         """Rows, dead letters, marks and the ledger in one transaction; `FencedOut` when it is not ours any more."""
         self._ensure_partitions(conn, batch)
         duplicates: Counter[str] = Counter()
-        letters = list(batch.rejected)
+        refused: list[Rejected] = []
         with conn.transaction():
             for rows in batch.rows:
                 landed = landing.copy_rows(conn, rows)
                 duplicates[rows.family.name] += landed.duplicates
-                for refused, reason in landed.refused:
-                    letters += batch.refuse(rows.family, refused, reason)
-            landing.save_rejected(conn, letters)
+                for not_taken, reason in landed.refused:
+                    refused += batch.refuse(rows.family, not_taken, reason)
+            landing.save_rejected(conn, batch.rejected + refused)
             landing.mark_dirty(conn, batch.hours)
-            landing.add_completeness(conn, batch.counts)
+            runs = batch.runs
+            if refused or duplicates.total():
+                runs = sequence.runs(sequence.refused(batch.messages, refused), recount=True)
+            completeness.append(conn, runs)
             landing.advance(conn, batch.moves)
             leases.hold(conn, self.group, self.run_id, self.fence)
             report = CommitReport(
@@ -235,7 +239,7 @@ class _Run:
                 messages=len(batch.records),
                 rows=batch.by_day,
                 duplicates=+duplicates,
-                rejected=len(letters),
+                rejected=len(batch.rejected) + len(refused),
                 offsets=batch.offsets,
                 lag_ms=max(0, round(time.time() * 1000) - batch.oldest_ms),
             )

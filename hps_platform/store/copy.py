@@ -14,7 +14,14 @@ from psycopg import Connection, sql
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER = b"\xff\xff"
 _EPOCH_US = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's timestamps begin
-_NUMBERS: dict[Any, str] = {pl.Int16: ">i2", pl.Int32: ">i4", pl.Int64: ">i8", pl.Float32: ">f4", pl.Float64: ">f8"}
+_NUMBERS: dict[Any, str] = {
+    pl.Boolean: "?",
+    pl.Int16: ">i2",
+    pl.Int32: ">i4",
+    pl.Int64: ">i8",
+    pl.Float32: ">f4",
+    pl.Float64: ">f8",
+}
 
 
 def _layouts(frame: pl.DataFrame) -> list[pl.DataFrame]:
@@ -68,7 +75,7 @@ def _encode_layout(frame: pl.DataFrame) -> bytes:
 
 
 def encode(frame: pl.DataFrame) -> list[bytes]:
-    """The stream, in pieces. Types: integers, floats, `Datetime`, `String`; texts must hold no NUL."""
+    """The stream, in pieces. Types: booleans, integers, floats, `Datetime`, `String`; texts must hold no NUL."""
     if frame.is_empty():
         return [_HEADER + _TRAILER]
     return [_HEADER, *(_encode_layout(part) for part in _layouts(frame)), _TRAILER]

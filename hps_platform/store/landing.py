@@ -1,7 +1,7 @@
-"""What a landing commit writes: rows by COPY, dead letters, dirty hours, completeness, and the ledger of offsets.
+"""What a landing commit writes: rows by COPY, dead letters, dirty hours, and the ledger of offsets.
 
 All of it belongs into one transaction, which the caller opens (`conn.transaction()`) and ends. The lease that guards
-it lives in `store.leases`, the bytes of COPY in `store.copy`.
+it lives in `store.leases`, the bytes of COPY in `store.copy`, the counts of what landed in `store.completeness`.
 """
 
 import logging
@@ -183,35 +183,6 @@ def save_rejected(conn: Connection[Any], letters: Sequence[Rejected]) -> int:
             ],
         )
         return cursor.rowcount
-
-
-def add_completeness(conn: Connection[Any], counts: pl.DataFrame) -> None:
-    """Adds to the books of what was sequenced and what landed.
-
-    `counts` has one row per (family, server_id, hour, session): `first_seq, last_seq, samples, rejected_samples,
-    landed_rows, rejected_rows`.
-    """
-    if counts.is_empty():
-        return
-    ordered = counts.sort("family", "server_id", "hour", "session")
-    names = "family server_id hour session first_seq last_seq samples rejected_samples landed_rows rejected_rows"
-    conn.execute(
-        """
-        INSERT INTO completeness AS old (family, server_id, hour, session, first_seq, last_seq, samples,
-                                         rejected_samples, landed_rows, rejected_rows)
-        SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::text[], %s::bigint[], %s::bigint[],
-                             %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
-        ON CONFLICT (family, server_id, hour, session) DO UPDATE SET
-            first_seq = least(old.first_seq, excluded.first_seq),
-            last_seq = greatest(old.last_seq, excluded.last_seq),
-            samples = old.samples + excluded.samples,
-            rejected_samples = old.rejected_samples + excluded.rejected_samples,
-            landed_rows = old.landed_rows + excluded.landed_rows,
-            rejected_rows = old.rejected_rows + excluded.rejected_rows,
-            updated_at = now()
-        """,
-        tuple(ordered[name].to_list() for name in names.split()),
-    )
 
 
 def positions(conn: Connection[Any], watermarks: Mapping[Position, Range]) -> dict[Position, int]:

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import Row, Sample
+from hps_platform.store import completeness
+from hps_platform.store.database import session
 from hps_platform.stream import Producer, watermarks
 
 TOPICS = [*(family.topic for family in FAMILIES.values()), wire.DEAD_LETTER_TOPIC]
@@ -66,3 +69,25 @@ def until(condition: Callable[[], bool], within_s: float, what: str) -> float:
         assert time.monotonic() - began < within_s, f"not within {within_s} s: {what}"
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+def ledger_sums(dsn: str, family: str) -> tuple[int, int, int, int]:
+    """Samples collected, landed, rejected and missing, of everything that was landed."""
+    with session(dsn, application_name="test") as conn:
+        while completeness.fold(conn):
+            pass
+    [sums] = fetch(
+        dsn,
+        "SELECT coalesce(sum(collected), 0), coalesce(sum(landed), 0), coalesce(sum(rejected), 0),"
+        " coalesce(sum(missing), 0) FROM completeness WHERE family = %s",
+        family,
+    )
+    collected, landed, rejected, missing = map(int, sums)
+    return collected, landed, rejected, missing
+
+
+def differences(dsn: str, family: str) -> list[completeness.Difference]:
+    """Minutes of the last ten days whose rows are not those that landing counted."""
+    now = datetime.now(UTC)
+    with session(dsn, application_name="test") as conn:
+        return completeness.differences(conn, FAMILIES[family], now - timedelta(days=10), now + timedelta(hours=2))

@@ -7,10 +7,11 @@ from typer.testing import CliRunner
 
 from hps_platform.cli.replay import app
 from hps_platform.errors import InvalidInput
-from hps_platform.landing import family_states, replay, run_window
+from hps_platform.landing import conservation, family_states, replay, run_window
+from hps_platform.store import events
 from hps_platform.store.database import session
 from hps_platform.stream import Producer
-from hps_platform_tests.integration.landing.ground import behind, count, fetch, now_ms, send_sample
+from hps_platform_tests.integration.landing.ground import behind, count, fetch, ledger_sums, now_ms, send_sample
 
 # Topics outlive a test: a range that no other test's samples lie in.
 LONG_AGO_MS = 30 * 86_400_000
@@ -87,3 +88,22 @@ def test_states_say_what_is_landed_and_what_is_behind(dsn: str, bootstrap: str, 
         conn.execute("UPDATE landing_offsets SET next_offset = next_offset - 1 WHERE topic = 'hps.vmstat'")
         # What was produced just now may still be on its way.
         assert family_states(conn, bootstrap)["vmstat"].behind <= 2
+
+
+def test_what_is_missing_has_to_be_explained(dsn: str, bootstrap: str, producer: Producer) -> None:
+    at = now_ms() - 20 * 60_000
+    for seq in (1, 2, 5, 6):  # two never came
+        send_sample(producer, 4, at + seq * 1000, [{"us": 1.0}], seq=seq)
+    producer.flush(10)
+    land(dsn, bootstrap)
+    assert ledger_sums(dsn, "vmstat") == (6, 4, 0, 2)
+    with session(dsn, application_name="test") as conn:
+        now = datetime.now(UTC)
+        books = conservation(conn, now)
+        assert {name for name, book in books.items() if not book.holds} == {"vmstat"}
+        assert (books["vmstat"].missing, books["vmstat"].unexplained, books["vmstat"].differences) == (2, 2, [])
+        events.record(conn, [events.Event(None, now, "dropped", "2 messages were dropped", {"messages": 2})])
+        assert conservation(conn, now)["vmstat"].holds
+        conn.execute("DELETE FROM vmstat_metrics WHERE timestamp = %s", (moment(at + 1000),))
+        [lost] = conservation(conn, now)["vmstat"].differences
+        assert (lost.server_id, lost.counted - lost.in_table) == (4, 1)

@@ -15,13 +15,14 @@ ASSETS: Mapping[str, list[str]] = {
     **{f"kafka/hps.{name}": [] for name in FAMILIES},
     "kafka/hps.dead_letter": [],
     **{f"samples/{name}": [f"kafka/hps.{name}"] for name in FAMILIES},
+    "samples/completeness": SAMPLES,
     **{f"rollups/{name}": [f"samples/{name}"] for name in FAMILIES},
     "models/champions": FEATURES,
     "detection/anomalies": ["models/champions", *FEATURES],
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
 }
-CHECKS = sorted((asset, check) for asset in SAMPLES for check in ("complete", "fresh"))
+CHECKS = sorted((asset, check) for asset in SAMPLES for check in ("complete", "conserved", "fresh"))
 SCHEDULES = {
     "minutes_every_three_minutes": "1-59/3 * * * *",
     "check_samples_every_ten_minutes": "4-59/10 * * * *",

@@ -127,18 +127,6 @@ def test_headers_of_strangers_do_no_harm(headers: dict[str, bytes]) -> None:
     assert (landed(batch), len(batch.rejected)) == (1, 1)
 
 
-def test_completeness_counts_samples_by_hour_and_session() -> None:
-    records = [message(number, at_ms=NOW_MS - number * 600_000) for number in range(6)]  # 12:30 … 11:40
-    records.append(message(6, at_ms=NOW_MS + 7_200_000))
-    counts = decode(records, {}, NOW).counts.sort("hour")
-    assert counts["hour"].dt.hour().to_list() == [11, 12]
-    assert counts["samples"].to_list() == [2, 4]
-    assert counts["first_seq"].to_list() == [5, 1]
-    assert counts["last_seq"].to_list() == [6, 7]
-    assert counts["rejected_samples"].to_list() == [0, 1]
-    assert counts["rejected_rows"].to_list() == [0, 1]
-
-
 def test_marks_and_days_follow_the_rows() -> None:
     batch = decode([message(0), message(1, at_ms=NOW_MS - 86_400_000, server_id=2)], {}, NOW)
     hour = NOW.replace(minute=0)
