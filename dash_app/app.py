@@ -39,8 +39,15 @@ def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = 
     """The application of one process. `mount` puts pages under "/" (those of `dash_app.shell` unless given);
     `pages=False` leaves the API alone. Connects to nothing before its start."""
     db = Database(settings.dsn(), max_size=12, timeout_s=5.0, application_name="hps app")
+    queries = Database(
+        settings.queries_dsn,
+        max_size=12,
+        timeout_s=5.0,
+        statement_timeout_s=settings.query_timeout_s,
+        application_name="hps queries",
+    )
     hub = Hub(settings.bootstrap)
-    data = Data(db, hub, settings)
+    data = Data(db, hub, settings, queries)
     credentials = Credentials(db)
 
     @asynccontextmanager
@@ -51,6 +58,7 @@ def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = 
         finally:
             hub.stop()
             api.state.readiness.close()
+            queries.close()
             db.close()
 
     api = FastAPI(

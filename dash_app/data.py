@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from dash_app.session import current_user
 from hps_platform import detection, history
 from hps_platform.detection import Detection
 from hps_platform.errors import Forbidden
-from hps_platform.history import Answer
+from hps_platform.history import Answer, How
 from hps_platform.metrics import FAMILIES, Family
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.settings import Settings
@@ -62,10 +62,12 @@ class Links:
 class Data:
     """One instance per process, made by `create_app`, handed to the API and to `dash_app.shell.mount`."""
 
-    def __init__(self, db: "Database", hub: "Hub", settings: Settings) -> None:
+    def __init__(self, db: "Database", hub: "Hub", settings: Settings, queries: "Database | None" = None) -> None:
+        """`queries` is where history is asked for: maybe a replica, with a time limit of its own."""
         self.db = db
         self.hub = hub
         self.settings = settings
+        self.queries = queries or db
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -172,7 +174,7 @@ class Data:
 
     def overview(self) -> "pl.DataFrame":
         """One row a registered server: `history.OVERVIEW_COLUMNS`, newest values and lists of the last hour."""
-        return history.overview(self.db)
+        return history.overview(self.queries)
 
     def history(
         self,
@@ -181,27 +183,19 @@ class Data:
         start: datetime,
         end: datetime,
         *,
-        columns: Sequence[str] | None = None,
-        interval: str | None = None,
-        agg: str = "mean",
-        max_points: int | None = None,
+        by_tag: bool = False,
+        **how: Unpack[How],
     ) -> Answer:
-        """`Answer(metric, interval, units, frame)`; frame: `server_id, timestamp, <key>, <columns>`, ascending.
+        """`Answer(metric, interval, units, frame, step_s, settled)`; frame: `server_id, timestamp, <key>, <columns>`,
+        ascending.
 
-        `interval` None = the finest that fits `max_points`, or raw rows without it; else `"10s" "5m" "1h" "1d"`.
+        `interval` None = a chart of `max_points` a line, peaks kept, or raw rows without it; else `"10s" "5m" "1h"
+        "1d"`. `columns agg zone envelope` as in `history.query`; `by_tag`: lines are the servers' tags, in `tag`.
         `InvalidInput` for `end <= start`, unknown columns, or more than 50,000 rows (the text names an interval that
         fits)."""
-        return history.query(
-            self.db,
-            metric,
-            server_ids,
-            start,
-            end,
-            columns=columns,
-            interval=interval,
-            agg=agg,
-            max_points=max_points,
-        )
+        if by_tag:
+            how["tags"] = {server.id: server.tags for server in self.servers() if server.id in server_ids}
+        return history.cached(self.queries, self.db, history.asked(metric, server_ids, start, end, **how))
 
     def recent(
         self, metric: str, server_ids: Collection[int] | None = None, seconds: float = 60.0

@@ -58,6 +58,10 @@ class DatabaseUnavailable(Unavailable):
     """PostgreSQL refuses connections or went away."""
 
 
+class QueryTimeout(DatabaseUnavailable):
+    """PostgreSQL gave up on a query that took longer than it may."""
+
+
 class KafkaUnavailable(Unavailable):
     """No broker answers, or it refused a request."""
 

@@ -80,6 +80,11 @@ class Settings(BaseSettings):
         None, description="Programs of an installed PostgreSQL (15 or newer) to use instead of the packaged ones"
     )
 
+    query_dsn: SecretStr = Field(
+        SecretStr(""), description="A read replica's postgresql:// URL, for the questions of the web app and API"
+    )
+    query_timeout_s: float = Field(20.0, gt=0, le=600, description="How long one question to the history may take")
+
     # Kafka
     kafka_bootstrap_servers: str = Field(
         "",
@@ -180,6 +185,11 @@ class Settings(BaseSettings):
         host = self.database_host or "127.0.0.1"
         port = self.database_port if self.database_host else self.postgres_port
         return f"{scheme}://{user}:{password}@{host}:{port}/{quote(database or self.postgres_db, safe='')}"
+
+    @property
+    def queries_dsn(self) -> str:
+        """Where questions about history go: the replica, or else the platform's database."""
+        return self.query_dsn.get_secret_value() or self.dsn()
 
     @property
     def bootstrap(self) -> str:

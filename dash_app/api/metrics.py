@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import polars as pl
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from dash_app.api.shapes import (
@@ -12,6 +12,7 @@ from dash_app.api.shapes import (
     DataDep,
     RangeQuery,
     Samples,
+    conditional,
     names,
     samples_response,
     server_ids,
@@ -55,18 +56,17 @@ def realtime(asked: Annotated[RealtimeQuery, Query()], data: DataDep) -> Respons
 
 
 @router.get("/historical/", response_model=Samples)
-def historical(asked: Annotated[HistoricalQuery, Query()], data: DataDep) -> Response:
+def historical(request: Request, asked: Annotated[HistoricalQuery, Query()], data: DataDep) -> Response:
     """A range from the store; more than 50,000 rows are refused with an interval that fits."""
-    return _history(data, family(asked.metric), asked)
+    return _history(request, data, family(asked.metric), asked)
 
 
-def _history(data: Data, shown: Family, asked: RangeQuery) -> Response:
+def _history(request: Request, data: Data, shown: Family, asked: RangeQuery) -> Response:
     start, end = span(asked.start, asked.end)
     ids = server_ids(data, asked.server_id)
-    found = data.history(
-        shown.name, ids, start, end, columns=names(asked.columns), interval=asked.interval or None, agg=asked.agg
-    )
-    return samples_response(found.metric, found.interval, found.units, found.frame, asked.format)
+    found = data.history(shown.name, ids, start, end, by_tag=asked.group == "tag", **asked.how)
+    answer = samples_response(found.metric, found.interval, found.units, found.frame, asked.format)
+    return conditional(request, answer, settled=found.settled)
 
 
 def _columns(shown: Family, chosen: list[str] | None) -> list[str]:
@@ -78,8 +78,8 @@ def _columns(shown: Family, chosen: list[str] | None) -> list[str]:
 
 
 def _add_family_path(shown: Family) -> None:
-    def read(asked: Annotated[RangeQuery, Query()], data: DataDep) -> Response:
-        return _history(data, shown, asked)
+    def read(request: Request, asked: Annotated[RangeQuery, Query()], data: DataDep) -> Response:
+        return _history(request, data, shown, asked)
 
     router.add_api_route(
         f"/{_PATHS.get(shown.name, shown.name)}/",

@@ -1,5 +1,6 @@
 """What requests and answers are made of in every resource: moments, server ids, pages, samples and their bytes."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from dash_app.api.problems import Problem
 from dash_app.data import Data
 from hps_platform.errors import InvalidInput
+from hps_platform.history import How
 
 MAX_ROWS = 50_000
 _HOUR = timedelta(hours=1)
@@ -103,7 +105,23 @@ class RangeQuery(BaseModel):
     interval: str | None = Field(None, description="Width of a time span: 10s, 5m, 1h, 1d; else samples as taken")
     columns: str | None = Field(None, description="Comma list of columns; all if left out")
     agg: str = Field("mean", description="With an interval: mean, min, max, p95, sum, rate")
+    points: int | None = Field(
+        None, ge=1, le=2000, description="Without an interval: a chart of at most so many points a line, peaks kept"
+    )
+    timezone: str = Field("UTC", description="Where days of an interval begin, as Europe/Berlin")
+    group: Literal["server", "tag"] = Field("server", description="tag: servers of one tag together, in `tag`")
     format: Literal["json", "csv"] = "json"
+
+    @property
+    def how(self) -> How:
+        """The question as `Data.history` takes it."""
+        return {
+            "columns": names(self.columns),
+            "interval": self.interval or None,
+            "agg": self.agg,
+            "max_points": self.points,
+            "zone": self.timezone,
+        }
 
 
 # Pages ----------------------------------------------------------------------------------------------------------------
@@ -163,6 +181,17 @@ def _written(frame: pl.DataFrame) -> pl.DataFrame:
     as_text = pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").str.replace(".000Z", "Z", literal=True)
     floats = [name for name, kind in frame.schema.items() if kind.is_float()]
     return frame.with_columns(as_text, *[pl.col(name).fill_nan(None) for name in floats])
+
+
+def conditional(request: Request, answer: Response, *, settled: bool) -> Response:
+    """The answer with its `ETag`, or 304 when the client has it. Only of `settled` ranges it may be kept unasked."""
+    tag = f'"{hashlib.blake2b(bytes(answer.body), digest_size=16).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": f"private, {'max-age=300' if settled else 'no-cache'}"}
+    known = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    answer.headers.update(headers)
+    return answer
 
 
 def samples_response(

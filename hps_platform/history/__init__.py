@@ -4,7 +4,19 @@ Where the numbers come from (raw rows, rollups, or both) is `hps_platform.store.
 of landing is in the live tail, not here.
 """
 
+from hps_platform.history.cache import cached
 from hps_platform.history.fleet import OVERVIEW_COLUMNS, overview
-from hps_platform.history.query import MAX_ROWS, Answer, query
+from hps_platform.history.query import MAX_ROWS, Answer, How, Question, answer, asked, query
 
-__all__ = ["MAX_ROWS", "OVERVIEW_COLUMNS", "Answer", "overview", "query"]
+__all__ = [
+    "MAX_ROWS",
+    "OVERVIEW_COLUMNS",
+    "Answer",
+    "How",
+    "Question",
+    "answer",
+    "asked",
+    "cached",
+    "overview",
+    "query",
+]

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from hps_platform.errors import DatabaseUnavailable
+from hps_platform.errors import DatabaseUnavailable, QueryTimeout
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -56,7 +56,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except psycopg.errors.QueryCanceled as error:
-        raise DatabaseUnavailable(f"PostgreSQL gave up on a query: {explained(error)}") from error
+        raise QueryTimeout(f"PostgreSQL gave up on a query: {explained(error)}") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseUnavailable(f"PostgreSQL does not answer: {explained(error)}") from error
 

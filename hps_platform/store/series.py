@@ -1,11 +1,12 @@
-"""Samples as time series: raw rows, buckets of any width, and the latest values of the fleet.
+"""Samples as time series: raw rows, and buckets of any width.
 
 Buckets come from the rollups where these are up to date and from raw rows for hours still marked dirty, so an answer
 never lacks what has been landed. Which width suits a question is decided in `hps_platform.history`.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -13,8 +14,12 @@ import polars as pl
 from psycopg import Connection, sql
 
 from hps_platform.metrics.family import Family, Kind
+from hps_platform.store import reading
 from hps_platform.store.rollups import summary_key
 from hps_platform.store.schema import Grain, rollup_table
+
+_HOUR = timedelta(hours=1)
+_MANY_RANGES = 6
 
 
 class Aggregate(StrEnum):
@@ -28,51 +33,189 @@ class Aggregate(StrEnum):
     RATE = "rate"
 
 
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One column of an answer: an aggregate of a family's column."""
+
+    name: str
+    column: str
+    agg: Aggregate
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which samples: of these servers in [`start`, `end`). With `tags` (by server), lines are tags, not servers."""
+
+    family: Family
+    server_ids: Sequence[int]
+    start: datetime
+    end: datetime
+    tags: Mapping[int, Sequence[str]] | None = None
+
+    @property
+    def line(self) -> str:
+        return "server_id" if self.tags is None else "tag"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        pairs = [(server, tag) for server, tags in (self.tags or {}).items() for tag in dict.fromkeys(tags)]
+        return {
+            "family": self.family.name,
+            "ids": list(self.server_ids),
+            "start": self.start,
+            "end": self.end,
+            "tagged": [server for server, _ in pairs],
+            "tags": [tag for _, tag in pairs],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """The width of buckets. Whole days may begin at midnight of a time zone, all others are aligned to UTC."""
+
+    seconds: int
+    zone: str = "UTC"
+    whole_hours: bool = True
+    """Whether midnights of that zone are full hours in UTC, so that rollups by hour can be put into such days."""
+
+    @property
+    def sql(self) -> sql.Composable:
+        """The begin of the bucket that a row `r` is in."""
+        if self.zone == "UTC":
+            return sql.SQL("date_bin({}, r.timestamp, {})").format(f"{self.seconds} seconds", _ORIGIN)
+        local = sql.SQL("r.timestamp AT TIME ZONE {}").format(self.zone)
+        days = f"{self.seconds // 86_400} days"
+        return sql.SQL("date_bin({}, {}, timestamp '2000-01-01') AT TIME ZONE {}").format(days, local, self.zone)
+
+
 _ORIGIN = sql.SQL("timestamptz '2000-01-01 00:00Z'")
-# From partial results (p: rollup rows, or raw rows of a dirty hour summed up) to the bucket's value.
+# Of rollup rows a value and, for means, how many samples it stands for; of raw rows the same two.
+_ROLLED = {
+    Aggregate.MEAN: ("r.{mean}::float8 * r.samples", "CASE WHEN r.{mean} IS NOT NULL THEN r.samples END"),
+    Aggregate.SUM: ("r.{mean}::float8 * r.samples", "0"),
+    Aggregate.MIN: ("r.{min}", "0"),
+    Aggregate.MAX: ("r.{max}", "0"),
+}
+_RAW = {
+    Aggregate.MEAN: ("sum(r.{column}::float8)", "count(r.{column})"),
+    Aggregate.SUM: ("sum(r.{column}::float8)", "0"),
+    Aggregate.MIN: ("min(r.{column})", "0"),
+    Aggregate.MAX: ("max(r.{column})", "0"),
+}
 _FINAL = {
-    Aggregate.MEAN: "sum({value} * {weight}) / nullif(sum({weight}), 0)",
+    Aggregate.MEAN: "sum({value}) / nullif(sum({weight}), 0)",
+    Aggregate.SUM: "sum({value})",
     Aggregate.MIN: "min({value})",
     Aggregate.MAX: "max({value})",
-    Aggregate.SUM: "sum({value} * {weight})",
 }
-_STORED = {Aggregate.MEAN: "mean", Aggregate.MIN: "min", Aggregate.MAX: "max", Aggregate.SUM: "mean"}
-_FROM_RAW = {Aggregate.MEAN: "avg", Aggregate.MIN: "min", Aggregate.MAX: "max", Aggregate.SUM: "avg"}
 
 
-def _frame(cursor: Any, schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    rows = cursor.fetchall()
-    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
-    return pl.DataFrame(
-        [pl.Series(name, values, dtype=dtype) for (name, dtype), values in zip(schema.items(), columns, strict=True)]
+def raw_schema(family: Family, columns: Sequence[str]) -> dict[str, pl.DataType]:
+    names = ["server_id", "timestamp", *([family.key] if family.key else []), *columns]
+    return {name: family.frame_schema[name] for name in names}
+
+
+def raw_query(family: Family, columns: Sequence[str]) -> sql.Composed:
+    """Samples of a scope, in no order; `scope.asked` are its parameters."""
+    return sql.SQL(
+        "SELECT {columns} FROM {table}"
+        " WHERE server_id = ANY(%(ids)s) AND timestamp >= %(start)s AND timestamp < %(end)s"
+    ).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, raw_schema(family, columns))),
+        table=sql.Identifier(family.table),
     )
 
 
-def raw(
-    conn: Connection[Any],
-    family: Family,
-    server_ids: Sequence[int],
-    start: datetime,
-    end: datetime,
-    columns: Sequence[str],
-    limit: int,
-) -> pl.DataFrame:
-    """Samples in [`start`, `end`): `server_id, timestamp, <key>, <columns>`, ascending by time; at most `limit`."""
-    names = ["server_id", "timestamp", *([family.key] if family.key else []), *columns]
-    query = sql.SQL(
-        "SELECT {columns} FROM {table} WHERE server_id = ANY(%s) AND timestamp >= %s AND timestamp < %s LIMIT %s"
-    ).format(columns=sql.SQL(", ").join(map(sql.Identifier, names)), table=sql.Identifier(family.table))
-    with conn.cursor(binary=True) as cursor:
-        cursor.execute(query, (list(server_ids), start, end, limit))
-        frame = _frame(cursor, {name: family.frame_schema[name] for name in names})
+def raw(conn: Connection[Any], scope: Scope, columns: Sequence[str], limit: int) -> pl.DataFrame:
+    """`server_id, timestamp, <key>, <columns>`, ascending by time; at most `limit` rows."""
+    family = scope.family
+    query = raw_query(family, columns) + sql.SQL(" LIMIT %(limit)s")
+    frame = reading.frame(conn, query, {**scope.asked, "limit": limit}, raw_schema(family, columns))
     return frame.sort("timestamp", "server_id", *([family.key] if family.key else []))
 
 
-def _grain(interval_s: int, agg: Aggregate) -> Grain | None:
-    """The coarsest rollup that buckets of that width can be made from; `None`: only raw rows can."""
-    if agg not in _FINAL or interval_s % Grain.MINUTE.seconds:
+def grain_for(width: Width, values: Sequence[Value]) -> Grain | None:
+    """The coarsest rollup that such buckets can be made from; `None`: only raw rows can."""
+    if any(value.agg not in _FINAL for value in values) or width.seconds % Grain.MINUTE.seconds:
         return None
-    return Grain.MINUTE if interval_s % Grain.HOUR.seconds else Grain.HOUR
+    if width.seconds % Grain.HOUR.seconds or not width.whole_hours:
+        return Grain.MINUTE
+    return Grain.HOUR
+
+
+def bucket_schema(scope: Scope, values: Sequence[Value]) -> dict[str, pl.DataType]:
+    key = scope.family.summary_key
+    line: dict[str, pl.DataType] = {scope.line: pl.Int64() if scope.tags is None else pl.String()}
+    return {
+        **line,
+        "timestamp": pl.Datetime("ms", "UTC"),
+        **({key: scope.family.frame_schema[key]} if key else {}),
+        **{value.name: pl.Float64() for value in values},
+    }
+
+
+def buckets(
+    conn: Connection[Any], scope: Scope, values: Sequence[Value], width: Width, limit: int | None = None
+) -> pl.DataFrame:
+    """`server_id` or `tag`, `timestamp, <summary key>, <values>` per bucket that has samples; at most `limit`.
+
+    `timestamp` is the bucket's begin; the scope's `start` and `end` are bounds of buckets. Ascending by time.
+    """
+    grain = grain_for(width, values)
+    asked: dict[str, Any] = {**scope.asked, "limit": limit}
+    if grain is None:
+        query = _from_raw(scope, values, width)
+    else:
+        dirty = _dirty(conn, scope)
+        asked |= dirty.asked
+        query = _from_rollups(scope, values, width, grain, dirty)
+    query += sql.SQL(" LIMIT %(limit)s")
+    frame = reading.frame(conn, query, asked, bucket_schema(scope, values))
+    key = scope.family.summary_key
+    return frame.sort("timestamp", scope.line, *([key] if key else []))
+
+
+@dataclass(frozen=True, slots=True)
+class _Dirty:
+    """What the rollups can't be asked for: hours marked dirty, and of these the servers that are not."""
+
+    hours: list[datetime]
+    marked: list[tuple[int, datetime]]
+    clean: list[tuple[int, datetime]]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        return {
+            "hours": self.hours,
+            "marked_ids": [server for server, _ in self.marked],
+            "marked_hours": [hour for _, hour in self.marked],
+            "clean_ids": [server for server, _ in self.clean],
+            "clean_hours": [hour for _, hour in self.clean],
+        }
+
+    def ranges(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+        """[`start`, `end`) without the dirty hours."""
+        found = []
+        for hour in self.hours:
+            if start < hour:
+                found.append((start, hour))
+            start = max(start, hour + _HOUR)
+        return [*found, (start, end)] if start < end else found
+
+
+def _dirty(conn: Connection[Any], scope: Scope) -> _Dirty:
+    rows = conn.execute(
+        """
+        SELECT server_id, hour FROM dirty_hours
+        WHERE family = %(family)s AND server_id = ANY(%(ids)s)
+          AND hour >= date_trunc('hour', %(start)s::timestamptz) AND hour < %(end)s
+        """,
+        {name: scope.asked[name] for name in ("family", "ids", "start", "end")},
+    ).fetchall()
+    marked = set(rows)
+    hours = sorted({hour for _, hour in marked})
+    clean = [(server, hour) for hour in hours for server in scope.server_ids if (server, hour) not in marked]
+    return _Dirty(hours, rows, clean)
 
 
 def _keys(family: Family) -> tuple[sql.Composable, sql.Composable]:
@@ -84,85 +227,115 @@ def _keys(family: Family) -> tuple[sql.Composable, sql.Composable]:
     return sql.SQL(", {} AS {}").format(key, name), sql.SQL(", {}").format(name)
 
 
-def _from_rollups(family: Family, columns: Sequence[str], agg: Aggregate, grain: Grain) -> sql.Composed:
-    rolled, partial, final = [], [], []
-    for number, name in enumerate(columns):
-        value, weight = sql.Identifier(f"v{number}"), sql.Identifier(f"w{number}")
-        stored = sql.Identifier(f"{name}_{_STORED[agg]}")
-        rolled.append(
-            sql.SQL("r.{s}::float8 AS {v}, CASE WHEN r.{s} IS NULL THEN 0 ELSE r.samples END AS {w}").format(
-                s=stored, v=value, w=weight
+def _listed(values: Sequence[Value], parts: Mapping[Aggregate, tuple[str, str]]) -> sql.Composed:
+    listed: list[sql.Composable] = []
+    for number, value in enumerate(values):
+        names = {part: sql.Identifier(f"{value.column}_{part}") for part in ("mean", "min", "max")}
+        for kind, text in zip("vw", parts[value.agg], strict=True):
+            expression = sql.SQL(text).format(column=sql.Identifier(value.column), **names)
+            listed.append(sql.SQL("{} AS {}").format(expression, sql.Identifier(f"{kind}{number}")))
+    return sql.SQL(", ").join(listed)
+
+
+def _within(dirty: _Dirty, scope: Scope) -> sql.Composable:
+    """Rows `r` of the scope outside of dirty hours."""
+    whole = sql.SQL("r.timestamp >= %(start)s AND r.timestamp < %(end)s")
+    ranges = dirty.ranges(scope.start, scope.end)
+    if len(ranges) > _MANY_RANGES:
+        return whole + sql.SQL(" AND date_trunc('hour', r.timestamp) <> ALL(%(hours)s::timestamptz[])")
+    each = [sql.SQL("r.timestamp >= {} AND r.timestamp < {}").format(start, end) for start, end in ranges]
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(each)) if each else sql.SQL("false")
+
+
+def _from_rollups(scope: Scope, values: Sequence[Value], width: Width, grain: Grain, dirty: _Dirty) -> sql.Composed:
+    raw_key, key = _keys(scope.family)
+    rolled = sql.SQL("SELECT r.server_id, {bucket} AS bucket{key}, {listed} FROM {table} AS r").format(
+        bucket=width.sql,
+        key=key,
+        listed=_listed(values, _ROLLED),
+        table=sql.Identifier(rollup_table(scope.family, grain)),
+    )
+    parts: list[sql.Composable] = [
+        rolled + sql.SQL(" WHERE r.server_id = ANY(%(ids)s) AND ") + _within(dirty, scope),
+    ]
+    hour = sql.SQL("""r.server_id = d.server_id
+              AND r.timestamp >= greatest(d.hour, %(start)s)
+              AND r.timestamp < least(d.hour + interval '1 hour', %(end)s)
+        """)
+    if dirty.clean:
+        parts.append(
+            sql.SQL("""
+            SELECT s.* FROM unnest(%(clean_ids)s::bigint[], %(clean_hours)s::timestamptz[]) AS d (server_id, hour)
+            CROSS JOIN LATERAL ({rolled} WHERE {hour}) AS s""").format(rolled=rolled, hour=hour)
+        )
+    if dirty.marked:
+        parts.append(
+            sql.SQL("""
+            SELECT d.server_id, s.* FROM unnest(%(marked_ids)s::bigint[], %(marked_hours)s::timestamptz[])
+                AS d (server_id, hour)
+            CROSS JOIN LATERAL (
+                SELECT {bucket} AS bucket{raw_key}, {listed} FROM {raw} AS r WHERE {hour} GROUP BY {group}
+            ) AS s""").format(
+                bucket=width.sql,
+                raw_key=raw_key,
+                listed=_listed(values, _RAW),
+                raw=sql.Identifier(scope.family.table),
+                hour=hour,
+                group=sql.SQL("1, 2") if scope.family.summary_key else sql.SQL("1"),
             )
         )
-        partial.append(
-            sql.SQL("{f}(r.{c})::float8, count(r.{c})").format(f=sql.SQL(_FROM_RAW[agg]), c=sql.Identifier(name))
-        )
-        final.append(sql.SQL(_FINAL[agg]).format(value=value, weight=weight))
-    raw_key, key = _keys(family)
-    return sql.SQL("""
-        WITH dirty AS MATERIALIZED (
-            SELECT hour, server_id FROM dirty_hours
-            WHERE family = %(family)s AND server_id = ANY(%(ids)s)
-              AND hour >= date_trunc('hour', %(start)s::timestamptz) AND hour < %(end)s
-        ), part AS (
-            SELECT r.server_id, date_bin(%(width)s, r.timestamp, {origin}) AS bucket{key}, {rolled}
-            FROM {rollup} AS r
-            WHERE r.server_id = ANY(%(ids)s) AND r.timestamp >= %(start)s AND r.timestamp < %(end)s
-              AND NOT EXISTS (SELECT FROM dirty AS d
-                              WHERE d.server_id = r.server_id AND d.hour = date_trunc('hour', r.timestamp))
-            UNION ALL
-            SELECT d.server_id, s.* FROM dirty AS d CROSS JOIN LATERAL (
-                SELECT date_bin(%(width)s, r.timestamp, {origin}) AS bucket{raw_key}, {partial}
-                FROM {raw} AS r
-                WHERE r.server_id = d.server_id
-                  AND r.timestamp >= greatest(d.hour, %(start)s)
-                  AND r.timestamp < least(d.hour + interval '1 hour', %(end)s)
-                GROUP BY {group}
-            ) AS s
-        )
-        SELECT server_id, bucket{key}, {final} FROM part GROUP BY server_id, bucket{key} LIMIT %(limit)s
-    """).format(
-        origin=_ORIGIN,
+    final = [
+        sql.SQL(_FINAL[value.agg]).format(value=sql.Identifier(f"v{number}"), weight=sql.Identifier(f"w{number}"))
+        for number, value in enumerate(values)
+    ]
+    tagged = sql.SQL(" JOIN unnest(%(tagged)s::bigint[], %(tags)s::text[]) AS g (server_id, tag) USING (server_id)")
+    return sql.SQL(
+        "SELECT {line}, bucket{key}, {final} FROM ({parts}) AS part{tagged} GROUP BY {line}, bucket{key}"
+    ).format(
+        line=sql.Identifier(scope.line),
         key=key,
-        raw_key=raw_key,
-        rolled=sql.SQL(", ").join(rolled),
-        partial=sql.SQL(", ").join(partial),
         final=sql.SQL(", ").join(final),
-        rollup=sql.Identifier(rollup_table(family, grain)),
-        raw=sql.Identifier(family.table),
-        group=sql.SQL("1, 2") if family.summary_key else sql.SQL("1"),
+        parts=sql.SQL(" UNION ALL ").join(parts),
+        tagged=tagged if scope.tags is not None else sql.SQL(""),
     )
 
 
-def _from_raw(family: Family, columns: Sequence[str], agg: Aggregate) -> sql.Composed:
-    functions = {**_FROM_RAW, Aggregate.SUM: "sum"}
+_DIRECT = {
+    Aggregate.MEAN: "avg({c})::float8",
+    Aggregate.MIN: "min({c})::float8",
+    Aggregate.MAX: "max({c})::float8",
+    Aggregate.SUM: "sum({c})::float8",
+    Aggregate.P95: "percentile_cont(0.95) WITHIN GROUP (ORDER BY {c}::float8)",
+    Aggregate.RATE: "sum(greatest({c} - {p}, 0))::float8 / nullif(sum(CASE WHEN {c} >= {p} THEN step END), 0)",
+}
+
+
+def _from_raw(scope: Scope, values: Sequence[Value], width: Width) -> sql.Composed:
+    family = scope.family
+    listed = [
+        sql.SQL(_DIRECT[value.agg]).format(
+            c=sql.SQL("r.{}").format(sql.Identifier(value.column)),
+            p=sql.SQL("r.{}").format(sql.Identifier(f"{value.column} before")),
+        )
+        for value in values
+    ]
     source: sql.Composable = sql.Identifier(family.table)
-    values: list[sql.Composable] = []
-    for name in columns:
-        column = sql.SQL("r.{}").format(sql.Identifier(name))
-        if agg is Aggregate.P95:
-            values.append(sql.SQL("percentile_cont(0.95) WITHIN GROUP (ORDER BY {}::float8)").format(column))
-        elif agg is Aggregate.RATE:
-            values.append(
-                sql.SQL(
-                    "sum(greatest({c} - {p}, 0))::float8 / nullif(sum(CASE WHEN {c} >= {p} THEN step END), 0)"
-                ).format(c=column, p=sql.SQL("r.{}").format(sql.Identifier(f"{name} before")))
-            )
-        else:
-            values.append(sql.SQL("{}({})::float8").format(sql.SQL(functions[agg]), column))
+    if any(value.agg is Aggregate.RATE for value in values):
+        source = _with_predecessors(family, list(dict.fromkeys(value.column for value in values)))
     raw_key, _ = _keys(family)
-    if agg is Aggregate.RATE:
-        source = _with_predecessors(family, columns)
+    tagged = sql.SQL(" JOIN unnest(%(tagged)s::bigint[], %(tags)s::text[]) AS g (server_id, tag) USING (server_id)")
     return sql.SQL("""
-        SELECT r.server_id, date_bin(%(width)s, r.timestamp, {origin}) AS bucket{raw_key}, {values}
-        FROM {source} AS r
+        SELECT {line}, {bucket} AS bucket{raw_key}, {values}
+        FROM {source} AS r{tagged}
         WHERE r.server_id = ANY(%(ids)s) AND r.timestamp >= %(start)s AND r.timestamp < %(end)s
-        GROUP BY 1, 2{group} LIMIT %(limit)s
+        GROUP BY 1, 2{group}
     """).format(
-        origin=_ORIGIN,
+        line=sql.Identifier("r", "server_id") if scope.tags is None else sql.Identifier("g", "tag"),
+        bucket=width.sql,
         raw_key=raw_key,
-        values=sql.SQL(", ").join(values),
+        values=sql.SQL(", ").join(listed),
         source=source,
+        tagged=tagged if scope.tags is not None else sql.SQL(""),
         group=sql.SQL(", 3") if family.summary_key else sql.SQL(""),
     )
 
@@ -182,37 +355,39 @@ def _with_predecessors(family: Family, columns: Sequence[str]) -> sql.Composable
     )""").format(window=window, before=sql.SQL(", ").join(before), table=sql.Identifier(family.table))
 
 
-def buckets(
-    conn: Connection[Any],
-    family: Family,
-    server_ids: Sequence[int],
-    start: datetime,
-    end: datetime,
-    columns: Sequence[str],
-    *,
-    interval_s: int,
-    agg: Aggregate,
-    limit: int,
-) -> pl.DataFrame:
-    """`server_id, timestamp, <summary key>, <columns>` per bucket of `interval_s` that has samples; at most `limit`.
-
-    `timestamp` is the bucket's begin; buckets are aligned to midnight UTC. `start` and `end` are bounds of buckets.
-    Ascending by time.
-    """
-    grain = _grain(interval_s, agg)
-    query = _from_rollups(family, columns, agg, grain) if grain else _from_raw(family, columns, agg)
-    key = family.summary_key
-    schema: dict[str, pl.DataType] = {"server_id": pl.Int64(), "timestamp": pl.Datetime("ms", "UTC")}
-    schema |= {key: family.frame_schema[key]} if key else {}
-    schema |= dict.fromkeys(columns, pl.Float64())
-    asked = {"family": family.name, "ids": list(server_ids), "start": start, "end": end, "limit": limit}
-    with conn.cursor(binary=True) as cursor:
-        cursor.execute(query, {**asked, "width": f"{interval_s} seconds"})
-        frame = _frame(cursor, schema)
-    return frame.sort("timestamp", "server_id", *([key] if key else []))
-
-
 def may_bucket(family: Family, name: str, agg: Aggregate) -> bool:
     """Whether a column can be aggregated so: rates need counters, everything else needs measured numbers."""
     kind = family.by_name[name].kind
     return kind is Kind.COUNTER if agg is Aggregate.RATE else kind in (Kind.REAL, Kind.WHOLE)
+
+
+def finest(conn: Connection[Any], scope: Scope) -> Grain | None:
+    """The finest source that has kept all of the scope: raw (`None`), or the rollup that reaches further back."""
+    family = scope.family
+    coarsest: Grain | None = None
+    finer = family.table
+    for grain in Grain:
+        table = rollup_table(family, grain)
+        begin = _kept_since(conn, finer)
+        if begin is not None and scope.start < begin:
+            older = sql.SQL(
+                "SELECT EXISTS (SELECT FROM {} WHERE server_id = ANY(%s) AND timestamp >= %s AND timestamp < %s)"
+            ).format(sql.Identifier(table))
+            row = conn.execute(older, (list(scope.server_ids), scope.start, min(begin, scope.end))).fetchone()
+            if row and row[0]:
+                coarsest = grain
+        finer = table
+    return coarsest
+
+
+def _kept_since(conn: Connection[Any], table: str) -> datetime | None:
+    """The begin of the oldest partition. Names end in its day, or its month."""
+    row = conn.execute(
+        """
+        SELECT to_timestamp(rpad(min(substring(child.relname FROM '_p(\\d{6,8})$')), 8, '01'), 'YYYYMMDD')
+        FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+        WHERE inhparent = to_regclass(quote_ident(%s))
+        """,
+        (table,),
+    ).fetchone()
+    return row[0] if row else None

@@ -71,17 +71,17 @@ async def build(data: Data, view: View, servers: "Sequence[Server]") -> tuple[An
             view.end,
             columns=view.asked,
             max_points=MAX_POINTS,
+            envelope=True,
         ),
         asyncio.to_thread(_marks, data, view),
     )
     offered = _offered(answer.frame, view.family)
     if answer.frame.is_empty():
         return _nothing(view, [server for server in servers if server.id in view.names]), offered
-    bands = await _bands(data, answer, view)
-    step = seconds(answer.interval)
+    bands = _bands(answer, view)
     charts, hidden = [], 0
     for name in view.columns:
-        lines = view.lines(answer.frame, name, step)
+        lines = view.lines(answer.frame, name, answer.step_s)
         hidden = max(hidden, len(lines) - MAX_SERIES)
         charts.append(_panel(view, name, lines[:MAX_SERIES], bands.get(name, {}), marks))
     return dmc.Stack([_facts(answer, view, hidden), *charts], gap="sm"), offered
@@ -117,6 +117,8 @@ def _facts(answer: "Answer", view: View, hidden: int) -> Any:
     """What the reader looks at: times, step and how the values came about."""
     width = seconds(answer.interval)
     step = f"averages over {text.duration(width)}, shaded from lowest to highest" if width else "every sample"
+    if answer.step_s != width:
+        step = f"{step}, thinned to {MAX_POINTS:,} points a line with its peaks"
     span = text.duration((view.end - view.start).total_seconds())
     facts = dmc.Text(f"{text.clock(view.start)} to {text.clock(view.end)} ({span}), {step}", size="sm", c="dimmed")
     if hidden <= 0:
@@ -148,7 +150,7 @@ def _marks(data: Data, view: View) -> list[Mark]:
     return found
 
 
-async def _bands(data: Data, answer: "Answer", view: View) -> dict[str, dict[str, pl.DataFrame]]:
+def _bands(answer: "Answer", view: View) -> dict[str, dict[str, pl.DataFrame]]:
     """By column and line the lowest and highest value in each step; none for raw samples, or too many lines.
 
     The extremes of a sum are not the sum of extremes: sums over keys have no band.
@@ -159,27 +161,11 @@ async def _bands(data: Data, answer: "Answer", view: View) -> dict[str, dict[str
         if (view.keys or not how_combined(view.family.by_name[name], view.family).startswith("sum"))
         and len(view.lines(answer.frame, name)) <= MAX_BANDS
     ]
-    if seconds(answer.interval) is None or not fitting:
-        return {}
-    low, high = await asyncio.gather(
-        *[
-            asyncio.to_thread(
-                data.history,
-                view.family.name,
-                view.ids,
-                view.start,
-                view.end,
-                columns=fitting,
-                interval=answer.interval,
-                agg=agg,
-            )
-            for agg in ("min", "max")
-        ]
-    )
-    return {name: _band(view, name, low.frame, high.frame) for name in fitting}
+    return {name: _band(view, name, answer.frame) for name in fitting if f"{name}_min" in answer.frame.columns}
 
 
-def _band(view: View, name: str, low: pl.DataFrame, high: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _band(view: View, name: str, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    low, high = (frame.with_columns(pl.col(f"{name}_{end}").alias(name)) for end in ("min", "max"))
     lows = {one.name: one.frame for one in view.lines(low, name)}
     return {
         one.name: lows[one.name].rename({"value": "low"}).join(one.frame.rename({"value": "high"}), on="timestamp")

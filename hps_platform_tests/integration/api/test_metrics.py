@@ -14,7 +14,7 @@ from hps_platform import metrics, stream
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.sample import Sample
 from hps_platform.metrics.wire import encode, key
-from hps_platform.store import landing, partitions
+from hps_platform.store import landing, partitions, rollups
 from hps_platform_tests.integration.api.conftest import Web
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -233,3 +233,40 @@ def test_the_live_minute_comes_from_the_tail(web: Web, server_id: int) -> None:
     fresh = {family["metric"]: family["fresh"] for family in health["families"]}
     assert fresh["iostat"] is True
     assert fresh["memory"] is False
+
+
+def test_answers_have_a_tag_and_say_how_long_they_hold(web: Web, landed: int) -> None:
+    times = {"start": moment(START), "end": moment(START + timedelta(hours=1))}
+    query = {"server_id": str(landed), "interval": "5m", **times}
+    with web.viewer as client:
+        first = client.get("/api/metrics/vmstat/", params=query)
+        assert first.headers["cache-control"] == "private, no-cache"  # its hours are not rolled up yet
+        same = client.get("/api/metrics/vmstat/", params=query, headers={"If-None-Match": first.headers["etag"]})
+        assert (same.status_code, same.content) == (304, b"")
+        assert same.headers["etag"] == first.headers["etag"]
+        other = client.get("/api/metrics/vmstat/", params=query, headers={"If-None-Match": '"another"'})
+        assert (other.status_code, other.content) == (200, first.content)
+        with web.db.connection() as conn:
+            rollups.refresh(conn)
+        closed = client.get("/api/metrics/vmstat/", params=query)
+        assert closed.headers["cache-control"] == "private, max-age=300"
+        assert closed.json() == first.json()
+        assert client.get("/api/metrics/vmstat/", params=query).headers["etag"] == closed.headers["etag"]
+
+
+def test_charts_and_lines_by_tag(web: Web, landed: int) -> None:
+    times = {"start": moment(START), "end": moment(START + timedelta(hours=1))}
+    chart = ask(web, "vmstat", server_id=landed, columns="us", points=500, **times)
+    assert chart["interval"] is None
+    assert len(chart["results"]) <= 500
+    assert max(row["us"] for row in chart["results"]) == 29
+    with web.admin as client:
+        client.patch(f"/api/servers/{landed}/", json={"tags": ["front"]})
+    tagged = ask(web, "vmstat", server_id=landed, columns="us", interval="1h", group="tag", **times)
+    assert tagged["results"] == [{"tag": "front", "timestamp": moment(START), "us": 14.5}]
+    days = ask(web, "vmstat", server_id=landed, columns="us", interval="1d", timezone="Europe/Berlin", **times)
+    assert days["results"][0]["timestamp"] == "2026-03-01T23:00:00Z"
+    with web.viewer as client:
+        answer = client.get("/api/metrics/vmstat/", params={"server_id": landed, "timezone": "Middle/Earth", **times})
+    assert answer.status_code == 422
+    assert "Middle/Earth" in answer.json()["detail"]

@@ -92,13 +92,13 @@ def test_the_resolution_fits_the_points(db: Database, conn: Connection) -> None:
     samples.land(conn, VMSTAT, samples.frame(VMSTAT, samples.every(2, 5400), servers=[1]))
     hour = query(db, "vmstat", [1], START, after(hours=1), columns=["us"], max_points=2000)
     assert (hour.interval, hour.frame.height) == (None, 1800)
-    three = query(db, "vmstat", [1], START, after(hours=3), columns=["us"], max_points=600)
-    assert (three.interval, three.frame.height) == ("30s", 360)
+    three = query(db, "vmstat", [1], START, after(hours=3), columns=["us"], max_points=300)
+    assert (three.interval, three.frame.height) == ("1m", 180)
 
 
 def test_samples_taken_seldom_are_not_torn_apart(db: Database, conn: Connection) -> None:
     samples.land(conn, VMSTAT, samples.frame(VMSTAT, samples.every(60, 600), servers=[1]))
-    answer = query(db, "vmstat", [1], START, after(hours=10), columns=["us"], max_points=2000)
+    answer = query(db, "vmstat", [1], START, after(hours=10), columns=["us"], max_points=1700)
     assert (answer.interval, answer.frame.height) == ("1m", 600)
 
 
@@ -170,3 +170,89 @@ def test_overview(db: Database, conn: Connection) -> None:
     assert first["mem_spark"] == [None] * 60
     assert (second["server_id"], second["cpu_busy_pct"], second["cpu_spark"]) == (2, None, [None] * 60)
     assert overview(db).is_empty()  # nobody is registered
+
+
+def test_a_wide_chart_is_thinned_and_keeps_its_peaks(db: Database, conn: Connection) -> None:
+    rows = samples.frame(VMSTAT, samples.every(2, 14_400), servers=[1], nulls=0)
+    rows = rows.with_columns(us=pl.when(pl.int_range(pl.len()) == 7001).then(pl.lit(1e6)).otherwise("us"))
+    samples.land(conn, VMSTAT, rows)
+    rollups.refresh(conn)
+    raw = query(db, "vmstat", [1], START, after(hours=2), columns=["us"], max_points=400)
+    assert (raw.interval, raw.step_s) == (None, 18.0)
+    assert 200 < raw.frame.height <= 400
+    fine = query(db, "vmstat", [1], START, after(hours=8), columns=["us"], max_points=200, envelope=True)
+    assert (fine.interval, fine.step_s) == ("1m", 144.0)
+    assert fine.frame.height <= 200
+    assert fine.frame.columns == ["server_id", "timestamp", "us", "us_min", "us_max"]
+    assert fine.units == {"us": "%"}
+    [peak] = fine.frame.filter(pl.col("us_max") > 1e5)["timestamp"]
+    assert peak == after(seconds=14_002).replace(second=0)
+
+
+@pytest.mark.parametrize("rolled_up", [False, True])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "America/St_Johns"])
+def test_days_begin_at_midnight_of_a_zone(db: Database, conn: Connection, zone: str, rolled_up: bool) -> None:
+    begin = datetime(2026, 3, 27, tzinfo=UTC)  # clocks change in Berlin two days later
+    rows = samples.frame(VMSTAT, samples.every(600, 6 * 144, begin), servers=[1], nulls=0)
+    samples.land(conn, VMSTAT, rows)
+    if rolled_up:
+        rollups.refresh(conn)
+    answer = query(
+        db, "vmstat", [1], begin, begin + timedelta(days=6), columns=["us"], interval="1d", agg="sum", zone=zone
+    )
+    local = rows.with_columns(pl.col("timestamp").dt.convert_time_zone(zone).dt.truncate("1d"))
+    days = local.group_by("timestamp").agg(pl.col("us").sum()).sort("timestamp")
+    assert_frame_equal(
+        answer.frame.select("timestamp", "us"),
+        days.with_columns(pl.col("timestamp").dt.convert_time_zone("UTC")),
+        rel_tol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("rolled_up", [False, True])
+@pytest.mark.parametrize("agg", ["mean", "max", "p95"])
+def test_lines_by_tag(db: Database, conn: Connection, agg: str, rolled_up: bool) -> None:
+    rows = samples.frame(IOSTAT, samples.every(30, 240), servers=[1, 2, 3], nulls=0)
+    samples.land(conn, IOSTAT, rows)
+    if rolled_up:
+        rollups.refresh(conn)
+    tags = {1: ["db", "prod"], 2: ["db", "db"], 3: []}
+    answer = query(
+        db, "iostat", [1, 2, 3], START, after(hours=2), columns=["busy_pct"], interval="1h", agg=agg, tags=tags
+    )
+    assert answer.frame.columns == ["tag", "timestamp", "disk", "busy_pct"]
+    together = pl.concat(
+        [
+            rows.filter(pl.col("server_id") <= 2).with_columns(tag=pl.lit("db")),
+            rows.filter(pl.col("server_id") == 1).with_columns(tag=pl.lit("prod")),
+        ]
+    )
+    value = pl.col("busy_pct")
+    how = {"mean": value.mean(), "max": value.max(), "p95": value.quantile(0.95, "linear")}[agg]
+    wanted = together.group_by("tag", pl.col("timestamp").dt.truncate("1h"), "disk").agg(how)
+    assert_frame_equal(answer.frame, wanted.sort("timestamp", "tag", "disk"), rel_tol=1e-5)
+    chart = query(db, "iostat", [1, 2], START, after(hours=2), columns=["busy_pct"], max_points=10, tags=tags)
+    assert set(chart.frame["tag"]) == {"db", "prod"}
+
+
+def test_a_chart_older_than_the_raw_samples_comes_from_rollups(db: Database, conn: Connection) -> None:
+    for day in range(3):
+        rows = samples.frame(VMSTAT, samples.every(30, 2880, after(days=day)), servers=[1], nulls=0, seed=day)
+        samples.land(conn, VMSTAT, rows)
+    rollups.refresh(conn)
+    before = query(db, "vmstat", [1], START, after(hours=2), columns=["us"], interval="1m")
+    conn.execute("DROP TABLE vmstat_metrics_p20260301")
+    assert query(db, "vmstat", [1], after(days=1), after(days=1, hours=2), max_points=2000).interval is None
+    older = query(db, "vmstat", [1], START, after(hours=2), columns=["us"], max_points=2000)
+    assert_frame_equal(older.frame, before.frame)
+    conn.execute("DROP TABLE vmstat_metrics_1m_p20260301")
+    assert query(db, "vmstat", [1], after(hours=20), after(hours=30), columns=["us"], max_points=2000).interval == "1h"
+
+
+def test_a_question_that_takes_too_long_is_refused_with_an_interval(db: Database, conn: Connection) -> None:
+    samples.land(conn, VMSTAT, samples.frame(VMSTAT, samples.every(1, 20_000), nulls=0))
+    with (
+        Database(db.dsn, statement_timeout_s=0.001) as hasty,
+        pytest.raises(InvalidInput, match=r"interval=\d+[smhd]$"),
+    ):
+        query(hasty, "vmstat", [1, 2], START, after(days=1), interval="1m", agg="p95")

@@ -14,6 +14,7 @@ from dash_app.data import Data, Links, Page
 from dash_app.live import Batch
 from hps_platform.errors import HpsError, NotFound
 from hps_platform.history import OVERVIEW_COLUMNS, Answer
+from hps_platform.history.intervals import seconds
 from hps_platform.metrics import FAMILIES
 from hps_platform.store.fleet import LATEST_SCHEMA, SPARKS
 from hps_platform.store.servers import Server
@@ -152,7 +153,8 @@ class Fleet:
         columns = dict.fromkeys(how["columns"], pl.Float64())
         empty = pl.DataFrame(schema={"server_id": pl.Int64(), "timestamp": pl.Datetime("ms", "UTC"), **columns})
         frame = self.frames.get(metric, empty)
-        return Answer(metric, self.interval, FAMILIES[metric].units, frame)
+        step_s = seconds(self.interval) if self.interval else None
+        return Answer(metric, self.interval, FAMILIES[metric].units, frame, step_s)
 
     def recent(
         self, metric: str, server_ids: Collection[int] | None = None, seconds: float = 60.0

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -204,9 +204,10 @@ def test_history_draws_a_chart_a_column_with_anomalies() -> None:
 
 
 def test_history_draws_bands_of_averages() -> None:
-    fleet = Fleet(frames={"vmstat": samples("vmstat", {"us": [1.0, 2.0]}, step_s=300)}, interval="5m")
+    values: dict[str, Sequence[float | None]] = {"us": [1.0, 2.0], "us_min": [0.5, 1.0], "us_max": [3.0, 4.0]}
+    fleet = Fleet(frames={"vmstat": samples("vmstat", values, step_s=300)}, interval="5m")
     text, _ = built(fleet, view())
-    assert [asked.get("agg", "mean") for asked in fleet.asked] == ["mean", "min", "max"]
+    assert [asked["envelope"] for asked in fleet.asked] == [True]
     assert "averages over 5 min" in text
     assert "tonexty" in text
 
