@@ -4,19 +4,21 @@ Two header lines, the disks' names above groups of words; each line of numbers b
 """
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hps_platform.dialects import iostat, sampling
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Reader, Reading, Splitter
-from hps_platform.dialects.text import clean, is_number, number, scaled
+from hps_platform.dialects.text import clean, is_number, number, scaled, spans
 from hps_platform.metrics.sample import Row
 
 Part = tuple[str, float] | None
 """Column and factor of a word; none for words that mean nothing to the family."""
 
 _NAME = re.compile(r"[A-Za-z][\w.,:/-]*", re.ASCII)
+_LINES_BETWEEN = 6
 _OTHERS = frozenset(("tty", "cpu"))
 
 
@@ -56,16 +58,22 @@ class _Header:
 
 
 def _header(groups: Groups, names: str, line: str) -> _Header | None:
-    words = line.split()
-    first = next((len(group) for group in groups.before if tuple(words[: len(group)]) == group), 0)
-    behind = next((len(group) for group in groups.after if tuple(words[-len(group) :]) == group), 0)
-    middle = tuple(words[first : len(words) - behind])
-    disks = tuple(name for name in names.split() if name not in _OTHERS)
-    if not disks or any(_NAME.fullmatch(disk) is None for disk in disks):
-        return None
+    heads = spans(line)
+    words = tuple(word for _, _, word in heads)
+    first = next((len(group) for group in groups.before if words[: len(group)] == group), 0)
+    behind = next((len(group) for group in groups.after if words[-len(group) :] == group), 0)
+    middle = words[first : len(words) - behind]
+    disks = [span for span in spans(names) if span[2] not in _OTHERS]
     for group, parts in groups.disks.items():
-        if middle == group * len(disks):
-            return _Header(disks, first, tuple(parts), len(words))
+        if not disks or middle != group * len(disks):
+            continue
+        width = len(group)
+        for position, (start, end, name) in enumerate(disks):
+            at = first + position * width
+            # A message may have come between; the names are the line that stands above the groups.
+            if _NAME.fullmatch(name) is None or end < heads[at][0] or start > heads[at + width - 1][1]:
+                return None
+        return _Header(tuple(name for _, _, name in disks), first, tuple(parts), len(words))
     return None
 
 
@@ -75,19 +83,20 @@ class _Lines:
     def __init__(self, groups: Groups) -> None:
         self._groups = groups
         self._signs = {group[0] for group in groups.disks}
-        self._before = ""
+        self._before: deque[str] = deque(maxlen=_LINES_BETWEEN)
         self.header: _Header | None = None
         self.lines = ""
 
     def rows(self, line: str) -> list[Row] | None:
         if self._signs.intersection(line.split()):
-            found = _header(self._groups, self._before, line)
-            if found is not None:
-                self.header = found
-                self.lines = f"{self._before}\n{line}\n"
-                return None
+            for names in reversed(self._before):
+                found = _header(self._groups, names, line)
+                if found is not None:
+                    self.header = found
+                    self.lines = f"{names}\n{line}\n"
+                    return None
         if line.strip():
-            self._before = line
+            self._before.append(line)
         return None if self.header is None else self.header.rows(line)
 
 

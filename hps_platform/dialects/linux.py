@@ -137,14 +137,13 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     kib: dict[str, int] = {}
     names: list[str] = []
     samples: list[dict[str, list[str]]] = []  # of free, which can repeat itself
-    lines = text.split("\n")
-    for index, line in enumerate(lines):
+    for line in text.split("\n"):
         words = line.split()
         if match := _MEMINFO.fullmatch(line):
             kib[match[1]] = int(match[2])
         elif words[:3] == ["total", "used", "free"]:
             names = words
-        elif names and words[:1] in (["Mem:"], ["Swap:"]) and _whole_row(words, names, last=index == len(lines) - 1):
+        elif names and words[:1] in (["Mem:"], ["Swap:"]) and len(words) > (3 if words[0] == "Swap:" else len(names)):
             if words[0] == "Mem:" or not samples:
                 samples.append({})
             samples[-1][words[0]] = words[1:]
@@ -156,11 +155,6 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     except ValueError:
         rows = []
     return Reading(rows, recognised=bool(names))
-
-
-def _whole_row(words: list[str], names: list[str], *, last: bool) -> bool:
-    """A row of free has a cell a column, that of swap three; the last line of a text may have been cut."""
-    return not last and len(words) - 1 >= (3 if words[0] == "Swap:" else min(len(names), 4))
 
 
 _MEMORY = Reader("memory", _memory)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from hps_platform.dialects import interfaces
 from hps_platform.dialects.commandline import Program
@@ -149,55 +149,54 @@ def _ifconfig(text: str) -> Reading:
 #     TX:  bytes packets errors dropped carrier collsns
 #        2210031   31877      0       0       0       0
 _LINK = re.compile(r"\d+: ([^\s:@]+)(?:@[^\s:]+)?: <[^>]*>.*? mtu (\d+) .*", re.ASCII)
+_JSON = re.compile(r"^\[\s*\{\s*(?=\"ifindex\")", re.MULTILINE)
+_DETAILS = re.compile(r"[RT]X errors:")
 _LINK_TABLE = re.compile(r"([RT]X):\s+(bytes\s+packets\s.*)")
 
 
 def _ip(text: str) -> Reading:
-    if text.lstrip().startswith("[{"):
-        return _ip_json(text)
+    if found := _JSON.search(text):
+        return _ip_json(text[found.start() :])
     rows: dict[str, Row] = {}
     row: Row | None = None
     table: tuple[str, list[str]] | None = None
     for printed in text.replace("\\", "\n").split("\n"):
         line = printed.strip()
         if match := _LINK.fullmatch(line):
-            row = _row(match[1])
+            row, table = _row(match[1]), None
             row["mtu"] = counter(match[2])
             rows[match[1]] = row
         elif match := _LINK_TABLE.fullmatch(line):
             table = match[1], match[2].split()
-            continue
-        elif row is not None and table is not None:
-            direction, names = table
-            for name, cell in _cells(names, line):
-                column = _COUNTERS.get((direction, name))
-                if column is not None:
-                    row[column] = cell
-        table = None
+        elif _DETAILS.match(line):
+            table = None
+        elif row is not None and table is not None and (cells := _cells(table[1], line)):
+            row.update((_COUNTERS[table[0], name], cell) for name, cell in cells if (table[0], name) in _COUNTERS)
+            table = None
     return Reading([row for row in rows.values() if row["ipkts"] is not None], recognised=bool(rows))
 
 
-def _cells(names: list[str], line: str) -> Iterator[tuple[str, int | None]]:
+def _cells(names: list[str], line: str) -> list[tuple[str, int | None]]:
+    """The numbers of a line below such words; none where it is another line."""
     words = line.split()
     if len(words) != len(names):
-        return
-    for name, word in zip(names, words, strict=True):
-        try:
-            value = counter(word) if word.isdigit() else suffixed(word, 1000)
-        except ValueError:
-            return
-        yield name, None if value is None else round(value)
+        return []
+    try:
+        values = [counter(word) if word.isdigit() else suffixed(word, 1000) for word in words]
+    except ValueError:
+        return []
+    return [(name, None if value is None else round(value)) for name, value in zip(names, values, strict=True)]
 
 
 def _ip_json(text: str) -> Reading:
     try:
-        links = json.loads(text)
+        links, _ = json.JSONDecoder().raw_decode(text)
     except ValueError:  # cut: which of its objects are whole is not worth knowing
-        return Reading()
+        return Reading(recognised=True)
     rows = []
     for link in links:
         stats = link.get("stats64") or link.get("stats")
-        if stats is None or "ifname" not in link:
+        if not isinstance(stats, dict) or "ifname" not in link:
             continue
         row = _row(link["ifname"])
         row["mtu"] = link.get("mtu")

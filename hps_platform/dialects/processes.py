@@ -131,13 +131,14 @@ _TITLES: Mapping[str, tuple[str | None, _Kind]] = {
     "TT": (None, _TTY),
     "C": (None, _SHARE),
     "CPU": (None, _SHARE),
+    "%C": (None, _SHARE),
     "NI": (None, _SIGNED),
     "PRI": (None, _SIGNED),
     **dict.fromkeys(("SZ", "SIZE", "TRS", "TSIZ", "LIM", "PGIN", "NLWP", "LWP", "THCNT", "TCNT"), (None, _WHOLE)),
     **dict.fromkeys(("PGID", "SID", "PSR", "TID", "ZONEID", "RUID", "GID", "PGRP"), (None, _WHOLE)),
     **dict.fromkeys(("WCHAN", "ADDR", "F", "GROUP", "RGROUP", "CLS", "ZONE", "WPAR", "COMM", "SESS"), (None, _ANY)),
-    **dict.fromkeys(("MWCHAN", "LOGIN", "CLASS", "FLAGS", "LABEL"), (None, _ANY)),
-    **dict.fromkeys(("JID", "JOBC", "SL", "RE", "PAGEIN"), (None, _WHOLE)),
+    **dict.fromkeys(("MWCHAN", "LOGIN", "CLASS", "PROJECT", "POOL", "FNAME", "FLAGS", "LABEL"), (None, _ANY)),
+    **dict.fromkeys(("JID", "JOBC", "SL", "RE", "PAGEIN", "TASKID", "PROJID", "CTID", "LGRP", "PSET"), (None, _WHOLE)),
 }
 
 # Field names of `-o` -> header words, for output whose header was switched off (`-o pid=`).

@@ -65,8 +65,7 @@ def _snapshots(text: str, *, disks: bool) -> list[_Snapshot]:
     found: list[_Snapshot] = []
     current = _Snapshot()
     first = ""
-    # The last line is complete only if something follows it.
-    for line in text.split("\n")[:-1]:
+    for line in text.split("\n"):
         if match := _UPTIME.fullmatch(line.strip()):
             current.uptime = float(match[1])
             found.append(current)

@@ -126,8 +126,22 @@ def _json(text: str) -> tuple[list[list[Row]], bool]:
 # avg-cpu:  %user   %nice %system %iowait  %steal   %idle
 #            4.02    0.00    1.51    0.25    0.00   94.22
 _CPU = re.compile(r"^avg-cpu:\s+%user\s.*%idle\s*$", re.MULTILINE)
-# -h of sysstat 9 to 11 puts each device's name in a line of its own.
-_NAME_ALONE = re.compile(r"^([A-Za-z]\S*)\n(?=\s+[\d.]+\s)", re.MULTILINE)
+_NUMBERS = re.compile(r"\s+\d[\d.,]*(?:\s+\d[\d.,]*)*\s*", re.ASCII)
+
+
+def _names_joined(text: str) -> str:
+    """With each device's name in front of its numbers: -h of sysstat 9 to 11 gives it a line of its own."""
+    lines: list[str] = []
+    name = ""
+    for line in text.split("\n"):
+        if line and not line[0].isspace() and len(line.split()) == 1:
+            name = line
+        elif name and _NUMBERS.fullmatch(line):
+            lines.append(name + line)
+            name = ""
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _only_cpu(program: Program) -> bool:
@@ -144,7 +158,7 @@ def reader() -> Reader:
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if '"sysstat"' not in text:
             if programs[0].has("h"):
-                text = _NAME_ALONE.sub(r"\1 ", text)
+                text = _names_joined(text)
             reading = tables.read(programs, text, streamed)
             if not reading.recognised and _only_cpu(programs[0]):
                 reading.recognised = _CPU.search(text) is not None

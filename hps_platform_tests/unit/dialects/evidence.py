@@ -61,7 +61,8 @@ def contradictions(family: str, rows: Iterable[Mapping[str, object]], text: str,
     text = clean(text)
     numbers = numbers_of(text)
     factors = _FACTORS[family]
-    spoken = " ".join(text.split())
+    # The names of kstats are put together: `bge:1:mac` counts for bge1.
+    spoken = " ".join((text + re.sub(r"\b([A-Za-z]\w*):(\d+):", r" \1\2 ", text)).split())
     worked_out = derived(family, command)
     problems: list[str] = []
     for row in rows:
