@@ -5,6 +5,7 @@ it leads through another connection, opening and closing a channel may wait and 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -18,6 +19,7 @@ from hps_platform.ssh import Channel, Session
 QUIET_S = 0.15
 """A stream that says nothing for so long has finished its report."""
 
+_LOOK_STEP_S = 0.05
 _QUIET_AT_FIRST_S = 1.0
 """Before its first report: an error message is better judged by the exit code that follows it."""
 
@@ -199,7 +201,7 @@ class Stream:
             self._unread_size += len(text)
             self._take(lambda: self._splitter.feed(text))
             if self._quiet is None and self._splitter.waiting:
-                self._quiet = self._loop.call_later(self._patience_s, self._when_quiet)
+                self._quiet = self._look_after(self._patience_s)
         if channel.ended:
             self._finish(channel)
 
@@ -209,11 +211,16 @@ class Stream:
         if self._unread and (overdue or self._unread_size > _UNREAD_LIMIT):
             self._refuse_unread()
 
+    def _look_after(self, seconds: float) -> asyncio.TimerHandle:
+        # Rounded up, so that of many streams several are looked at in one turn of the loop.
+        steps = math.ceil((self._loop.time() + seconds) / _LOOK_STEP_S)
+        return self._loop.call_at(steps * _LOOK_STEP_S, self._when_quiet)
+
     def _when_quiet(self) -> None:
         self._quiet = None
         missing = self._patience_s - self.silent_s
         if missing > 0.001:
-            self._quiet = self._loop.call_later(missing, self._when_quiet)
+            self._quiet = self._look_after(missing)
         else:
             self._take(self._splitter.flush)
 

@@ -173,8 +173,8 @@ def reader(layouts_of: Callable[[Program], sampling.Layouts], *, no_boot_report:
             layouts_of(programs[0]),
             text,
             streamed=streamed,
-            interval=programs[0].without(valued).interval is not None,
-            since_boot_first=first_since_boot(programs[0]),
+            interval=not streamed and programs[0].without(valued).interval is not None,
+            since_boot_first=not streamed and first_since_boot(programs[0]),
         )
 
     def split(program: Program) -> sampling.TableSplitter:

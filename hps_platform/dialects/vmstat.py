@@ -199,8 +199,8 @@ def reader(
             layouts(program),
             text,
             streamed=streamed,
-            interval=program.without(valued).interval is not None,
-            since_boot_first=first_since_boot(program),
+            interval=not streamed and program.without(valued).interval is not None,
+            since_boot_first=not streamed and first_since_boot(program),
         )
 
     def split(program: Program) -> sampling.TableSplitter:

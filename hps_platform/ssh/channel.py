@@ -144,7 +144,7 @@ class Channel:
 
     def finished(self) -> None:
         """The host has closed the channel, or the connection has ended."""
-        self._say_close()
+        self._say_close(ended=True)
         self.closed = True
         if not self.started and not self.refusal:
             self.decided("the host closed the channel")
@@ -156,9 +156,10 @@ class Channel:
         message.add_int(self._remote)
         return message
 
-    def _say_close(self) -> None:
+    def _say_close(self, *, ended: bool = False) -> None:
         if self._remote >= 0 and not self._said_close:
-            # A command that reads ends with its input.
-            self._transport.send_held(self._begin_message(common.cMSG_CHANNEL_EOF))
+            if not ended:
+                # A command that reads ends with its input.
+                self._transport.send_held(self._begin_message(common.cMSG_CHANNEL_EOF))
             self._transport.send_held(self._begin_message(common.cMSG_CHANNEL_CLOSE))
         self._said_close = self._remote >= 0 or self._said_close
