@@ -15,7 +15,7 @@ from hps_platform.metrics.sample import Row
 
 _KIB = 1 / 1024
 
-# iostat -d 2 (without -d a tty and CPU table stands above)
+# iostat -d 2 (without -d a tty and CPU table stands above; -T adds a time at the end)
 #
 # System configuration: lcpu=16 drives=3 paths=6 vdisks=1
 #
@@ -57,6 +57,7 @@ _LONG_PARTS: tuple[iostat.Part, ...] = (
     (22, iostat.ACTIVE, 1),
 )
 
+_CLOCK = re.compile(r"\d\d:\d\d:\d\d", re.ASCII)
 _SUFFIXED = re.compile(r"(\d+(?:[.,]\d+)?)([KMGTS])", re.ASCII)
 _POWERS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "S": 1e3}
 
@@ -74,7 +75,9 @@ def _header(line: str) -> sampling.Table | None:
     if tuple(names) == _LONG:
         return iostat.DiskTable(_LONG_PARTS, len(_LONG) + 1, 0, convert=_convert, clocked=True)
     if names[0] == "Disks:" and {"%tm_act", "Kbps", "tps"}.issubset(names):
-        return iostat.DiskTable(iostat.parts_of(names, _DEFAULT), len(names), 0)
+        clocked = names[-1] == "time"
+        count = len(names) - clocked
+        return iostat.DiskTable(iostat.parts_of(names[:count], _DEFAULT), count, 0, clocked=clocked)
     return None
 
 
@@ -88,7 +91,9 @@ def _header(line: str) -> sampling.Table | None:
 #                            8.0      1.2      0.3     11.0           0          0
 #                queue:  avgtime  mintime  maxtime  avgwqsz    avgsqsz     sqfull
 #                            0.0      0.0      0.0      0.0        0.0         0.0
-_STANZA = re.compile(r"(?:(\S+)\s+)?\s*(xfer|read|write|queue):((?:\s+[%a-z_]+)+)\s*")
+#
+# Adapters have stanzas too (-a), with other words behind `xfer:`.
+_STANZA = re.compile(r"(?:(\S+)\s+)?\s*(xfer|read|write|queue):((?:\s+[%A-Za-z_-]+)+)\s*")
 _STANZA_PARTS: Mapping[tuple[str, str], tuple[str, float]] = {
     ("xfer", "%tm_act"): ("busy_pct", 1),
     ("xfer", "bps"): ("kb_s", _KIB),
@@ -106,6 +111,8 @@ _STANZA_PARTS: Mapping[tuple[str, str], tuple[str, float]] = {
 
 def _stanza_cells(section: str, names: Sequence[str], line: str) -> Row | None:
     words = line.split()
+    if words and _CLOCK.fullmatch(words[-1]) is not None:
+        words.pop()
     if len(words) != len(names):
         return None
     try:
@@ -129,14 +136,16 @@ def _stanzas(text: str) -> tuple[list[list[Row]], bool]:
     for line in text.split("\n"):
         found = _STANZA.fullmatch(line)
         if found is not None:
-            if found[1]:
+            section, names = found[2], [name for name in found[3].split() if name != "time"]
+            recognised = True
+            if found[1] and "%tm_act" not in names:
+                disk = ""
+            elif found[1]:
                 disk = found[1]
                 if disk in disks or not reports:
                     disks = {}
                     reports.append([])
                 disks[disk] = {"disk": disk}
-            section, names = found[2], found[3].split()
-            recognised = True
         elif disk and section and (cells := _stanza_cells(section, names, line)) is not None:
             disks[disk].update(cells)
             if section == "queue":
@@ -144,6 +153,10 @@ def _stanzas(text: str) -> tuple[list[list[Row]], bool]:
             section = ""
     return reports, recognised
 
+
+# iostat -t, which prints no disk:
+# tty:      tin         tout    avg-cpu: % user % sys % idle % iowait physc % entc
+_TTY = re.compile(r"^\s*tty:\s+tin\s+tout\b", re.MULTILINE)
 
 _ALL_DISKS = iostat.layouts(_header, "bps", by_key=True)
 # -V leaves idle disks out: there a key that comes again tells nothing of where a report ends.
@@ -160,7 +173,9 @@ def reader() -> Reader:
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if "xfer:" not in text:
-            return tables.read(programs, text, streamed)
+            reading = tables.read(programs, text, streamed)
+            reading.recognised = reading.recognised or _TTY.search(text) is not None
+            return reading
         reports, recognised = _stanzas(text)
         finished = [[iostat.finish(cells) for cells in report] for report in reports]
         interval = programs[0].interval is not None

@@ -1,11 +1,12 @@
 """HP-UX 10.20 and 11i."""
 
 import re
-from collections.abc import Mapping
 
-from hps_platform.dialects import interfaces, iostat, memory, mounts, processes, sampling, vmstat
+from hps_platform.dialects import hpuxdisks, interfaces, lanadmin, memory, mounts, processes, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
+from hps_platform.metrics import filesystem
+from hps_platform.metrics.sample import Row
 
 PLAN = (
     Plan("vmstat", "LC_ALL=C vmstat {interval}"),
@@ -36,25 +37,6 @@ _VMSTAT = vmstat.Words(
     },
     required=frozenset(("r", "b", "w", "avm", "free", "at", "pi", "po", "de", "sr", "in", "sy", "cs", "us", "id")),
 )
-
-# iostat 2: bps is KiB/s of both directions; sps are seeks, msps is a constant
-#
-#   device    bps     sps    msps
-#
-#   c1t2d0     48     9.5     1.0
-#   c2t0d0      0     0.0     1.0
-_DISKS: Mapping[str, tuple[str, float]] = {"bps": ("kb_s", 1)}
-
-
-def _disks(line: str) -> sampling.Table | None:
-    names = line.split()
-    if names != ["device", "bps", "sps", "msps"]:
-        return None
-    return iostat.DiskTable(iostat.parts_of(names, _DISKS), len(names), 0)
-
-
-_DISK_LAYOUTS = iostat.layouts(_disks, "msps")
-
 
 # netstat -in
 #
@@ -97,16 +79,49 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     return Reading([] if row is None else [row], recognised=recognised)
 
 
+# df -k (bdf and df -P print a table)
+#
+# /home                  (/dev/vg00/lvol5       ) :   524288 total allocated Kb
+#                                                     310112 free allocated Kb
+#                                                     214176 used allocated Kb
+#                                                         41 % allocation used
+_ALLOCATED = re.compile(r"\s*(/.*?)\s*\((.*?)\s*\)\s*:\s*(\d+) total allocated Kb\s*", re.ASCII)
+_PART = re.compile(r"\s*(\d+) (free allocated Kb|used allocated Kb|% allocation used)\s*", re.ASCII)
+_PARTS = {"free allocated Kb": "avail_kb", "used allocated Kb": "used_kb", "% allocation used": "used_pct"}
+_MOUNTS = mounts.reader()
+_EMPTY_MOUNT: Row = {column.name: None for column in filesystem.FAMILY.columns}
+
+
+def _df(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
+    if "total allocated Kb" not in text:
+        return _MOUNTS.read(programs, text, streamed)
+    rows: dict[str, Row] = {}
+    duplicates = 0
+    row: Row = {}
+    for line in text.split("\n"):
+        if found := _ALLOCATED.fullmatch(line):
+            row = {**_EMPTY_MOUNT, "mount": found[1], "device": found[2], "size_kb": int(found[3])}
+        elif row and (part := _PART.fullmatch(line)):
+            row[_PARTS[part[2]]] = int(part[1])
+            if part[2] == "used allocated Kb" and row["size_kb"] and row["avail_kb"] is not None:
+                duplicates += row["mount"] in rows
+                rows[row["mount"]] = row
+    return Reading(list(rows.values()), recognised=True, duplicates=duplicates)
+
+
 DIALECT = Dialect(
     name="hpux",
     version=1,
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT),
-        "iostat": iostat.reader(lambda _: _DISK_LAYOUTS),
+        "iostat": hpuxdisks.reader(),
+        "sar": hpuxdisks.beside_sar(),
         "netstat": interfaces.reader(),
+        "lanadmin": lanadmin.reader(),
+        "nwmgr": lanadmin.reader(),
         "ps": processes.reader(),
-        "df": mounts.reader(),
+        "df": Reader("filesystem", _df),
         "bdf": mounts.reader(),
         "swapinfo": Reader("memory", _memory),
     },

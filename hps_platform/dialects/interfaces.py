@@ -29,8 +29,9 @@ _COUNTERS: Mapping[str, str] = {
     "Ibytes": "ibytes",
     "Obytes": "obytes",
     "Queue": "",
+    "Time": "",
 }
-_NETWORK = ("Network", "Net/Dest", "Address")
+_NETWORK = ("Network", "Net/Dest", "Address", "Address/Prefix")
 _MTU = re.compile(r"\d+", re.ASCII)
 _CELL = re.compile(r"\d+|-", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][\w.:/-]*\*?", re.ASCII)

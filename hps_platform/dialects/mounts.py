@@ -29,6 +29,7 @@ _WORDS: Mapping[str, str] = {
     "ifree": "ifree",
     "%iused": "iused_pct",
     "iuse%": "iused_pct",
+    "%iuse": "iused_pct",
     "type": "type",
 }
 _BLOCKS = re.compile(r"(\d+)([KMGTP]?)(B?)-blocks", re.IGNORECASE | re.ASCII)

@@ -83,8 +83,8 @@ _KIB = _Kind(_kib, re.compile(r"\d+(?:[.,]\d+)?[mgt]?|-", _A | re.IGNORECASE))
 _DURATION = _Kind(_duration, re.compile(r"(?:\d+-)?(?:\d+:){0,2}\d+(?:[.,]\d+)?|\d+[hd](?:\d\d)?|-", _A))
 _STATE = _Kind(_word, re.compile(r"[A-Za-z?][A-Za-z<>+]{0,6}|[01IORTSWXZA-]", _A))
 _USER = _Kind(_word, re.compile(r"\S+"))
-_ANY = _Kind(_text, re.compile(r"\S+"))
-_TTY = _Kind(_text, re.compile(r"\S+"))
+_ANY = _Kind(_text, re.compile(r"(?!\d+:\d\d)\S+", _A))
+_TTY = _Kind(_text, _ANY.pattern)
 _START = _Kind(
     _text,
     re.compile(
@@ -123,6 +123,7 @@ _TITLES: Mapping[str, tuple[str | None, _Kind]] = {
     "ELAPSED": ("elapsed_s", _DURATION),
     "COMMAND": ("command", _COMMAND),
     "CMD": ("command", _COMMAND),
+    "COMD": ("command", _COMMAND),
     "ARGS": ("command", _COMMAND),
     "STIME": (None, _START),
     "START": (None, _START),
@@ -218,7 +219,7 @@ class _Listing:
         self._commanded = self._kinds[-1] is _COMMAND
 
     def row(self, line: str, *, last: bool) -> Row | None:
-        """The row a line holds. `last`: the line ends the text, so that missing cells mean that it was cut."""
+        """The row a line holds. `last`: the line ends the text: without its last cell it was cut."""
         words = line.split(None, self._count - 1)
         if len(words) == self._count:
             row = self._plain(words)
@@ -227,8 +228,10 @@ class _Listing:
         elif not words:
             return None
         cells = self._walked(line)
-        if cells is None and self._heads and not last:
+        if cells is None and self._heads:
             cells = self._aligned(line)
+            if cells is not None and last and cells[-1] is None:
+                return None
         return None if cells is None else self._read(cells)
 
     def _plain(self, words: list[str]) -> Row | None:
@@ -282,6 +285,13 @@ class _Listing:
             at += 1
         return cells if at == len(found) else None
 
+    def _sure(self, column: int, word: str) -> bool:
+        """Whether the word is this column's: left out, a state or the last time would become part of the command."""
+        kind = self._kinds[column]
+        if kind is _DURATION:
+            return ":" in word and _DURATION not in self._kinds[column + 1 :]
+        return kind is _STATE or (kind is _TTY and word in ("-", "?"))
+
     def _aligned(self, line: str) -> list[str | None] | None:
         """Cells by where they stand: the cheapest way to put words in columns from the left, leaving columns empty."""
         found = _joined(spans(line))
@@ -298,8 +308,7 @@ class _Listing:
                     start, end, word = found[used]
                     if kind.pattern.fullmatch(word) or (kind.longer is not None and kind.longer.fullmatch(word)):
                         options.append((used + 1, cost + distance((start, end, word), head), word))
-                        # A state letter is in every row: left out, it would become part of the command.
-                        empty = _MISPLACED_COST if kind is _STATE else _EMPTY_COST
+                        empty = _MISPLACED_COST if self._sure(column, word) else _EMPTY_COST
                 options.append((used, cost + empty, None))
                 for count, total, cell in options:
                     if count not in following or total < following[count][0]:
@@ -322,6 +331,7 @@ class _Listing:
 # What an empty cell costs against a word that stands some columns away from its header.
 _EMPTY_COST = 3
 _MISPLACED_COST = 30
+
 
 _MONTH = re.compile(r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)")
 _DAY = re.compile(r"[0-3]?\d", re.ASCII)

@@ -45,7 +45,7 @@ class Layouts:
     by_key: bool = False
 
 
-_OTHER_TABLES = ("avg-cpu:", "tty:", "Adapter:", "Vadapter:", "System:")
+_OTHER_TABLES = ("avg-cpu:", "tty:", "Adapter:", "Vadapter:", "System:", "Paths", "Physical", "Vtargets")
 
 
 def _of_another_table(line: str) -> bool:
@@ -134,12 +134,8 @@ def samples(
     return rows
 
 
-def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_boot_first: bool = True) -> Reading:
-    """All samples of an output.
-
-    The first report of a run with an interval describes the time since boot and is left out (`since_boot_first` is
-    false where an option suppresses it, as does `streamed`); without an interval the only report is kept and marked.
-    """
+def _gathered(layouts: Layouts, text: str) -> tuple[_Reports, bool]:
+    """The reports of an output, and whether a header of theirs was there."""
     reports = _Reports(layouts)
     table: Table | None = None
     recognised = False
@@ -159,6 +155,25 @@ def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_b
             reports.header(line)
         elif table is not None and layouts.key is not None and _of_another_table(line):
             table = None
+    return reports, recognised
+
+
+def reports_by_key(layouts: Layouts, text: str, *, streamed: bool, interval: bool) -> tuple[list[dict[str, Row]], bool]:
+    """What `read` reads, report by report, and whether a header was there."""
+    found, recognised = _gathered(layouts, text)
+    first, _ = _since_boot(len(found.reports), streamed=streamed, interval=interval, since_boot_first=True)
+    return [
+        {key: layouts.finish(cells) for key, cells in report.items()} for report in found.reports[first:]
+    ], recognised
+
+
+def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_boot_first: bool = True) -> Reading:
+    """All samples of an output.
+
+    The first report of a run with an interval describes the time since boot and is left out (`since_boot_first` is
+    false where an option suppresses it, as does `streamed`); without an interval the only report is kept and marked.
+    """
+    reports, recognised = _gathered(layouts, text)
     first, marked = _since_boot(
         len(reports.reports), streamed=streamed, interval=interval, since_boot_first=since_boot_first
     )

@@ -28,6 +28,7 @@ _RATE = (0.0, float(LARGEST_RATE))
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LONGEST_DATE = 3
 _CLOCK = re.compile(r"\d?\d:\d\d:\d\d", re.ASCII)
+_ZONE = re.compile(r"[A-Z]{2,6}|[+-]\d\d(?:\d\d)?", re.ASCII)
 
 COMMON: Mapping[str, tuple[str, float]] = {
     "r": ("r", 1),
@@ -135,7 +136,7 @@ def _timestamp(names: list[str], known: frozenset[str]) -> int:
     if names[-3:] == ["hr", "mi", "se"]:
         del names[-3:]
         return 1
-    if names[-1] not in known:
+    if names[-1] not in known and _ZONE.fullmatch(names[-1]) is not None:
         names.pop()
         return 2
     return 0

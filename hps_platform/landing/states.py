@@ -27,7 +27,7 @@ class FamilyState:
 
     def fresh(self, now: datetime) -> bool:
         """Whether the newest sample is no older than three intervals and the time a commit takes."""
-        if not self.active_servers:
+        if not self.active_servers or (self.newest is None and not self.family.everywhere):
             return True
         allowed = timedelta(seconds=3 * self.family.interval_s + SETTLED_S)
         return self.newest is not None and now - self.newest <= allowed

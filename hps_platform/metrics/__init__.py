@@ -5,10 +5,10 @@ A new family is one module beside this file and its name in `_MODULES`; tables, 
 """
 
 from hps_platform.errors import InvalidInput
-from hps_platform.metrics import filesystem, iostat, memory, netstat, process, vmstat
+from hps_platform.metrics import filesystem, iostat, lpar, memory, netstat, process, vmstat
 from hps_platform.metrics.family import Column, Family, Kind
 
-_MODULES = (vmstat, iostat, netstat, process, filesystem, memory)
+_MODULES = (vmstat, iostat, netstat, process, filesystem, memory, lpar)
 
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _MODULES}
 

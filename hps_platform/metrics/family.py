@@ -83,6 +83,7 @@ class Family:
     rollup_key: str | None = None
     interval_s: float = 60.0
     headline: str = ""  # the column a chart shows when nobody chose one
+    everywhere: bool = True  # whether every operating system has it: else no samples may be nothing amiss
     version: int = 1
 
     @cached_property

@@ -30,8 +30,8 @@ _BLANK = {"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible
 
 
 def default_metrics() -> list[str]:
-    """The headline of each family that is sampled often."""
-    return [f"{one.name}.{one.headline}" for one in FAMILIES.values() if one.interval_s <= _QUICK_S]
+    """The headline of each family that is sampled often, on whatever system."""
+    return [f"{one.name}.{one.headline}" for one in FAMILIES.values() if one.everywhere and one.interval_s <= _QUICK_S]
 
 
 async def layout(data: Data, query: Query) -> Any:

@@ -83,4 +83,5 @@ def _counters(machine: Machine, states: Floats, first: int, every: int) -> Float
         return np.zeros((len(NET_ROWS), states.shape[1]))
     row = ROW[NET_ROWS[0]]
     rates = states[row : row + len(NET_ROWS)]
-    return machine.counters(first)[:, None] + 60.0 * np.cumsum(rates, axis=1)
+    counted: Floats = machine.counters(first)[:, None] + np.cumsum(np.rint(60.0 * rates), axis=1)
+    return counted

@@ -253,12 +253,16 @@ class Machine:
         return np.floor(rates * days * 86400.0)
 
     def counters(self, minute: int) -> Floats:
-        """What each interface had counted at the beginning of the minute, in the order of `NET_ROWS`."""
+        """What each interface had counted at the beginning of the minute, in the order of `NET_ROWS`: whole numbers.
+
+        Each minute adds a whole number, so that sums are exact in whatever pieces they are made.
+        """
         if minute < self._counted_to:
             self._counted_to, self._counted = self.origin, self._counters_at_origin()
         while self._counted_to < minute:
             count = min(minute - self._counted_to, 1440)
-            self._counted = self._counted + 60.0 * self._traffic(self._span(self._counted_to, count)).sum(axis=1)
+            rates = self._traffic(self._span(self._counted_to, count))
+            self._counted = self._counted + np.rint(60.0 * rates).sum(axis=1)
             self._counted_to += count
         return self._counted
 

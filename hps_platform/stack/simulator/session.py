@@ -35,7 +35,7 @@ class Answering(Protocol):
         """Hears of each login."""
 
     def opening(self, step: Reports) -> str:
-        """What a repeating command prints at once: preamble, header, and the report about the time since boot."""
+        """What a repeating command prints at once: preamble, header, and any report about the time since boot."""
 
     def report(self, step: Reports, number: int, due: float) -> str:
         """The report `number` (the one since boot is 0), due at that time of the monotonic clock; with its header."""
@@ -70,11 +70,13 @@ class Machine:
         """Nobody counts the demo's logins."""
 
     def opening(self, step: Reports) -> str:
-        """The report since boot, after preamble and header."""
+        """The report since boot, if there is one, after preamble and header."""
         at = self.clock()
         host, stream = self.host, step.stream
-        report = stream.reports(host, self.live.since_boot(at), step.interval_s or 1.0)[0]
-        return stream.preamble(host, at) + stream.header(host) + report
+        heading = stream.preamble(host, at) + stream.header(host)
+        if not stream.boot_first and step.interval_s is not None:
+            return heading
+        return heading + stream.reports(host, self.live.since_boot(at), step.interval_s or 1.0)[0]
 
     def report(self, step: Reports, number: int, due: float) -> str:
         """What happened until the report was due."""
@@ -194,11 +196,11 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._channel.write_stderr(step.stderr)
 
     def _begin(self, step: Reports) -> None:
-        """The first report, about the time since boot, comes at once; the others at whole intervals after it."""
+        """A first report about the time since boot comes at once; the others at whole intervals after it."""
         self._started, self._reports = time.monotonic(), 0
         self._write(self._answering.opening(step))
         self._exit_code = 0
-        if step.interval_s is None or step.count == 1:
+        if step.interval_s is None or (step.stream.boot_first and step.count == 1):
             self._next()
         else:
             self._reports = 1
@@ -218,7 +220,8 @@ class Channel(asyncssh.SSHServerSession[str]):
             self._write(self._answering.report(step, self._reports, due))
             self._answering.printed(self._command, self._reports, due)
         self._reports += 1
-        if step.count is not None and self._reports >= step.count:
+        # `_reports` counts the moment of the start, too.
+        if step.count is not None and self._reports - (not step.stream.boot_first) >= step.count:
             self._next()
         else:
             self._later(step)

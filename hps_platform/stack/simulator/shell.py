@@ -21,7 +21,7 @@ _SHELLS = {
     "linux": "-bash: {}: command not found",
 }
 _PROCESSORS = {"aix": "powerpc", "linux": "x86_64", "solaris": "sparc", "hpux": "ia64"}
-_INTERVAL_COMMANDS = frozenset({"vmstat", "iostat", "sar"})
+_INTERVAL_COMMANDS = frozenset({"vmstat", "iostat", "sar", "lparstat"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Printed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A step that prints once, filtered by the words of `grep`."""
+    """A step that prints once, filtered by the words of `grep`: of `grep -E`, several with a bar between."""
 
     once: Once
     keep: tuple[str, ...] = ()
@@ -43,8 +43,8 @@ class Report:
     def filtered(self, text: str) -> str:
         """The lines that every `grep` behind the command lets through."""
         kept = text.splitlines(keepends=True)
-        for word in self.keep:
-            kept = [line for line in kept if word in line]
+        for words in self.keep:
+            kept = [line for line in kept if any(word in line for word in words.split("|"))]
         return "".join(kept)
 
 

@@ -25,6 +25,7 @@ GET     /api/docs/{name}                                   guarded
 GET     /api/metrics/filesystems/                          guarded
 GET     /api/metrics/historical/                           guarded
 GET     /api/metrics/iostat/                               guarded
+GET     /api/metrics/lpar/                                 guarded
 GET     /api/metrics/memory/                               guarded
 GET     /api/metrics/netstat/                              guarded
 GET     /api/metrics/processes/                            guarded

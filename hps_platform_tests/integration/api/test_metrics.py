@@ -196,7 +196,7 @@ def test_too_many_rows_are_refused_with_an_interval_that_fits(web: Web) -> None:
         client.delete(f"/api/servers/{number}/")
 
 
-@pytest.mark.parametrize("path", ["vmstat", "iostat", "netstat", "processes", "filesystems", "memory"])
+@pytest.mark.parametrize("path", ["vmstat", "iostat", "netstat", "processes", "filesystems", "memory", "lpar"])
 def test_each_family_has_a_path_of_its_own(web: Web, server_id: int, path: str) -> None:
     answer = ask(web, path, server_id=server_id)
     assert answer["metric"] in FAMILIES

@@ -79,17 +79,19 @@ def test_lands_every_family_with_its_origin(dsn: str, bootstrap: str, producer: 
         "process": [{"pid": 1, "user": "root", "command": "/sbin/init ü €"}],
         "filesystem": [{"mount": "/", "used_pct": 101.0}],
         "memory": [{"used_pct": 50.0, "total_kb": 8_000_000}],
+        "lpar": [{"entc_pct": 274.2, "vcsw": 5_410_337_219}],
     }
     for family, own in rows.items():
         send_sample(producer, 7, at, own, family=family)
     producer.flush(10)
     report = land_all(dsn, bootstrap)
-    assert (report.messages, report.rows, report.rejected) == (6, 7, 0)
+    assert (report.messages, report.rows, report.rejected) == (7, 8, 0)
     assert fetch(dsn, "SELECT us, sy, r, wa, server_id FROM vmstat_metrics") == [(12.5, 3.0, 2, None, 7)]
     assert fetch(dsn, "SELECT disk, busy_pct, kb_s FROM iostat_metrics ORDER BY 1") == [
         ("hdisk0", 7.0, None),
         ("hdisk1", None, 1.5),
     ]
+    assert fetch(dsn, "SELECT entc_pct, physc, vcsw FROM lpar_metrics") == [(274.2, None, 5_410_337_219.0)]
     assert fetch(dsn, 'SELECT pid, "user", command FROM process_metrics') == [(1, "root", "/sbin/init ü €")]
     stamp = datetime.fromtimestamp(at / 1000, UTC)
     hour = stamp.replace(minute=0, second=0, microsecond=0)

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hps_platform.metrics import FAMILIES
+
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
@@ -44,5 +46,10 @@ def streaming() -> tuple[Case, ...]:
     return tuple(
         case
         for case in cases()
-        if case.family in ("vmstat", "iostat") and re.fullmatch(r"\D+ 2", case.command) and case.rows
+        if case.family in ("vmstat", "iostat", "lpar") and re.fullmatch(r"\D+ 2", case.command) and case.rows
     )
+
+
+def families_of(os: str) -> list[str]:
+    """The families that a system must speak: partitions are AIX's alone."""
+    return [name for name, family in FAMILIES.items() if family.everywhere or os == "aix"]

@@ -18,17 +18,19 @@ _FACTORS: Mapping[str, tuple[float, ...]] = {
     "process": (1, 1024, 1024**2),
     "filesystem": (1, 0.5, 1024, 1024**2, 1024**3, 1000 / 1024, 1000**2 / 1024, 1000**3 / 1024, 2 * 1000**2 / 1024),
     "memory": (1, 4, 0.5, 1 / 1024, 1024, 1024**2, 1000**2 / 1024),
+    "lpar": (1,),
 }
 # Columns worked out of several printed numbers, and how is said in the family's reader.
 DERIVED: Mapping[str, frozenset[str]] = {
     "vmstat": frozenset(),
     "iostat": frozenset(("tps", "kb_s", "service_time_ms", "queue_length")),
-    "netstat": frozenset(),
+    "netstat": frozenset(("ipkts", "opkts")),
     "process": frozenset(),
     "filesystem": frozenset(("used_kb", "inodes")),
     "memory": frozenset(
         ("used_kb", "available_kb", "used_pct", "cached_kb", "paging_total_kb", "paging_used_kb", "paging_used_pct")
     ),
+    "lpar": frozenset(),
 }
 _OF_READINGS = ("/proc/stat", "/proc/diskstats")
 """Files of counters: a row is worked out of two readings of them."""

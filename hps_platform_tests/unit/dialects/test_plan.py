@@ -7,17 +7,18 @@ from hps_platform.dialects import DIALECTS, SYSTEMS, PlannedCommand, parse, plan
 from hps_platform.dialects.dialect import Dialect, Plan
 from hps_platform.errors import InvalidInput
 from hps_platform.metrics import FAMILIES
+from hps_platform_tests.unit.dialects.cases import families_of
 
 
 @pytest.mark.parametrize("os", SYSTEMS)
 def test_one_command_a_family_that_the_dialect_reads_itself(os: str) -> None:
     planned = plan(os)
 
-    assert [command.family for command in planned] == list(FAMILIES)
+    assert [command.family for command in planned] == families_of(os)
     for command in planned:
         assert parse(os, command.command, "").family == command.family
         assert command.command.startswith(("LC_ALL=C ", "env LC_ALL=C "))
-        assert command.stream == (command.family in ("vmstat", "iostat"))
+        assert command.stream == (command.family in ("vmstat", "iostat", "lpar"))
         assert command.interval_s == FAMILIES[command.family].interval_s
 
 
@@ -46,6 +47,12 @@ def test_intervals() -> None:
     assert planned["vmstat"] == PlannedCommand("vmstat", "LC_ALL=C vmstat -n 5", True, 5.0)
     assert planned["iostat"] == PlannedCommand("iostat", "LC_ALL=C iostat -dxk 10 2", False, 60.0)
     assert planned["process"].interval_s == 120.0
+
+
+def test_a_long_interval_takes_one_report_where_none_is_the_average_since_boot() -> None:
+    planned = {command.family: command for command in plan("aix", {"lpar": 60})}
+
+    assert planned["lpar"] == PlannedCommand("lpar", "LC_ALL=C lparstat 10 1", False, 60.0)
 
 
 def test_repeating_commands_take_whole_seconds() -> None:

@@ -11,10 +11,11 @@ COMMANDS = {
     "aix": {
         "vmstat": "LC_ALL=C vmstat {}",
         "iostat": "LC_ALL=C iostat -d {}",
-        "netstat": "LC_ALL=C netstat -in",
+        "netstat": "LC_ALL=C netstat -in; LC_ALL=C netstat -v | grep -E 'STATISTICS|Packets|Bytes:|Errors:'",
         "process": "LC_ALL=C ps -A -o pid,ppid,user,pcpu,pmem,vsz,rssize,etime,time,stat,args",
         "filesystem": "LC_ALL=C df -k",
         "memory": "LC_ALL=C svmon -G; LC_ALL=C lsps -s",
+        "lpar": "LC_ALL=C lparstat {}",
     },
     "linux": {
         "vmstat": "LC_ALL=C vmstat -n {}",

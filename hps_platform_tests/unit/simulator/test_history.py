@@ -100,7 +100,7 @@ def test_counters_go_on_from_history_into_live(world: World) -> None:
 
 
 def test_a_command_without_history_is_refused(world: World) -> None:
-    for command in ("uname -a", "lparstat 1"):
+    for command in ("uname -a", "mpstat 1"):
         with pytest.raises(InvalidInput, match="no history"):
             next(history(world.machine("aixdb01"), EPOCH - timedelta(hours=1), EPOCH, command))
 

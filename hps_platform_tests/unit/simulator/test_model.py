@@ -63,7 +63,8 @@ def test_counters_grow_with_the_traffic_and_do_not_depend_on_the_order_of_questi
     first = world.epoch_minute - 700
     before, after = machine.counters(first), machine.counters(first + 60)
     rates = machine.minutes(first, 60)[ROW[NET_ROWS[0]] : ROW[NET_ROWS[0]] + len(NET_ROWS)]
-    assert np.allclose(after - before, 60.0 * rates.sum(axis=1), rtol=1e-6)
+    # Each minute adds a whole number.
+    assert np.allclose(after - before, 60.0 * rates.sum(axis=1), rtol=1e-6, atol=0.5 * rates.shape[1])
     assert np.allclose(machine.counters(first), before, rtol=1e-12)
 
 

@@ -132,6 +132,11 @@ def test_bounded_streams_end_by_themselves_and_signals_end_the_others(tmp_path: 
             bounded = await connection.run("iostat -d 1 2; echo done")
             assert str(bounded.stdout).count("Disks:") == 2
             assert str(bounded.stdout).endswith("done\n")
+            begun = time.monotonic()
+            partition = await connection.run("lparstat 1 1")
+            # It has no report since boot: the only one is about its second.
+            assert time.monotonic() - begun > 0.8
+            assert str(partition.stdout).count("\n") == 6
             process = await connection.create_process("vmstat 1")
             await process.stdout.readline()
             assert fleet.channels == 1

@@ -13,7 +13,14 @@ def test_every_planned_command_is_known(world: World, name: str) -> None:
     for family, command in COMMANDS[host.os].items():
         found = steps(host, command.format(2))
         assert found
-        assert all(isinstance(step, Reports if family in ("vmstat", "iostat") else Report) for step in found)
+        assert all(isinstance(step, Reports if family in ("vmstat", "iostat", "lpar") else Report) for step in found)
+
+
+def test_grep_with_alternatives(world: World) -> None:
+    (step,) = steps(world.host("aixdb01"), "netstat -v | grep -E 'Bytes:|Errors:'")
+
+    assert isinstance(step, Report)
+    assert step.filtered("Packets: 1\nBytes: 2\nTransmit Errors: 0\n") == "Bytes: 2\nTransmit Errors: 0\n"
 
 
 def test_interval_and_count(world: World) -> None:
@@ -29,13 +36,13 @@ def test_interval_and_count(world: World) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("aixdb01", "ksh: lparstat:  not found.\n"),
-        ("hpuxdb01", "sh: lparstat:  not found.\n"),
-        ("lindb01", "-bash: lparstat: command not found\n"),
+        ("aixdb01", "ksh: mpstat:  not found.\n"),
+        ("hpuxdb01", "sh: mpstat:  not found.\n"),
+        ("lindb01", "-bash: mpstat: command not found\n"),
     ],
 )
 def test_a_missing_command_is_not_found(world: World, name: str, text: str) -> None:
-    assert steps(world.host(name), "lparstat 2") == [Printed("", text, 127)]
+    assert steps(world.host(name), "mpstat 2") == [Printed("", text, 127)]
 
 
 @pytest.mark.parametrize("command", ["vmstat x", "vmstat -Z 2", "iostat -q 1", "vmstat 0"])

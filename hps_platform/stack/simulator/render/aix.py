@@ -1,4 +1,7 @@
-"""AIX 7.2: vmstat with pc and ec on shared processors, iostat -d, netstat -in, ps -o, df -k, svmon -G, lsps -s."""
+"""AIX 7.2: vmstat with pc and ec on shared processors, iostat -d, netstat -in and -v, ps -o, df -k, svmon -G, lsps -s.
+
+lparstat too, with the columns that shared and dedicated processors have.
+"""
 
 import numpy as np
 
@@ -39,6 +42,34 @@ IOSTAT_ROW = "%-13s%7.1f %9.1f %9.1f   %8d  %8d\n"
 NETSTAT_HEADER = "Name  Mtu   Network     Address            Ipkts Ierrs    Opkts Oerrs  Coll\n"
 NETSTAT_NAMES = "%-5s %-5d %-11s %-17s"
 NETSTAT_COUNTS = " %7d %5d %8d %5d %5d\n"
+ADAPTER = (
+    "-------------------------------------------------------------\n"
+    "ETHERNET STATISTICS (ent{adapter}) :\n"
+    "Device Type: Virtual I/O Ethernet Adapter (l-lan)\n"
+    "Hardware Address: {mac}\n"
+    "\n"
+    "Transmit Statistics:                          Receive Statistics:\n"
+    "--------------------                          -------------------\n"
+    "Packets: {opkts:<37d}Packets: {ipkts}\n"
+    "Bytes: {obytes:<39d}Bytes: {ibytes}\n"
+    "Interrupts: 0                                 Interrupts: {interrupts}\n"
+    "Transmit Errors: {oerrs:<29d}Receive Errors: {ierrs}\n"
+    "Packets Dropped: 0                            Packets Dropped: 0\n"
+    "                                              Bad Packets: 0\n"
+    "\n"
+    "General Statistics:\n"
+    "-------------------\n"
+    "Adapter Data Rate: 20000\n"
+    "Driver Flags: Up Broadcast Running \n"
+    "\n"
+)
+LPARSTAT_DEDICATED = "\n%user  %sys  %wait  %idle\n----- ----- ------ ------\n"
+LPARSTAT_SHARED = (
+    "\n%user  %sys  %wait  %idle physc %entc  lbusy  vcsw phint\n"
+    "----- ----- ------ ------ ----- ----- ------ ----- -----\n"
+)
+LPARSTAT_ROW = "%5.1f %5.1f %6.1f %6.1f"
+LPARSTAT_SHARED_ROW = LPARSTAT_ROW + " %5.2f %5.1f %6.1f %5d %5d"
 DF_HEADER = "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n"
 DF_ROW = "%-13s %11d %9d %4d%% %8d %5d%% %s\n"
 SVMON = (
@@ -130,6 +161,55 @@ def _netstat(moments: Moments) -> list[str]:
     return texts
 
 
+def _adapters(moments: Moments) -> list[str]:
+    counted = moments.counters.astype(np.int64)
+    texts = [""] * len(moments.seconds)
+    for number, interface in enumerate(moments.host.interfaces):
+        row = number * len(NET_FIELDS)
+        for place in range(len(texts)):
+            counters = dict(zip(NET_FIELDS, counted[row : row + len(NET_FIELDS), place].tolist(), strict=True))
+            mac = ":".join(f"{octet:02x}" for octet in interface.mac)
+            adapter = interface.name.removeprefix("en")
+            texts[place] += ADAPTER.format(adapter=adapter, mac=mac, interrupts=counters["ipkts"], **counters)
+    return texts
+
+
+def _lparstat_preamble(host: Host, _at: float) -> str:
+    kind = (
+        f"Shared mode=Uncapped smt=4 lcpu={host.cpus}"
+        if host.entitlement
+        else f"Dedicated mode=Capped lcpu={host.cpus}"
+    )
+    entitled = f" psize=16 ent={host.entitlement:.2f}" if host.entitlement else ""
+    return f"\nSystem configuration: type={kind} mem={host.memory_mb}MB{entitled}\n"
+
+
+def _lparstat_header(host: Host) -> str:
+    return LPARSTAT_SHARED if host.entitlement else LPARSTAT_DEDICATED
+
+
+def _lparstat(host: Host, states: Floats, _interval_s: float) -> list[str]:
+    us, sy, wa = (np.minimum(states[ROW[name]], 100.0) for name in ("us", "sy", "wa"))
+    idle = np.maximum(100.0 - us - sy - wa, 0.0)
+    columns = [us.tolist(), sy.tolist(), wa.tolist(), idle.tolist()]
+    if not host.entitlement:
+        return lines(LPARSTAT_ROW + "\n", columns)
+    consumed = states[ROW["pc"]]
+    busy = ((us + sy) / 2.0).tolist()
+    switches = np.rint(states[ROW["cs"]] / 4.0).astype(np.int64)
+    return lines(
+        LPARSTAT_SHARED_ROW + "\n",
+        [
+            *columns,
+            consumed.tolist(),
+            (100.0 * consumed / host.entitlement).tolist(),
+            busy,
+            switches.tolist(),
+            (switches // 500).tolist(),
+        ],
+    )
+
+
 def _df(moments: Moments) -> list[str]:
     host = moments.host
     used = used_kb(moments.machine, np.array(moments.seconds) / 60.0)
@@ -192,10 +272,15 @@ PS_FIELDS = {
 
 VMSTAT = Stream("aix/vmstat-1-5-shared-capped-1.txt", _vmstat_preamble, _vmstat_header, _vmstat, 20)
 IOSTAT = Stream("aix/iostat-d-1-1-1.txt", _iostat_preamble, lambda _: IOSTAT_HEADER, _iostat, 1)
+LPARSTAT = Stream(
+    "aix/lparstat-shared-uncapped-1.txt", _lparstat_preamble, _lparstat_header, _lparstat, 20, boot_first=False
+)
 ANSWERS: dict[tuple[str, str], Answer] = {
     ("vmstat", ""): VMSTAT,
     ("iostat", "d"): IOSTAT,
     ("netstat", "in"): Once("aix/netstat-in-1.txt", _netstat),
+    ("netstat", "v"): Once("aix/entstat-en0-vioent-1.txt", _adapters),
+    ("lparstat", ""): LPARSTAT,
     ("df", "k"): Once("aix/df-k-1.txt", _df),
     ("svmon", "G"): Once("aix/svmon-G-2.txt", _svmon),
     ("lsps", "s"): Once("aix/lsps-s-6.1a-1.txt", _lsps),

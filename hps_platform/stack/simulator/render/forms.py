@@ -35,7 +35,8 @@ class Stream:
     """A command that reports again and again when given an interval.
 
     `preamble` comes once, `header` before the first report and again after every `repeat` reports (0: never), `reports`
-    gives one text for each column of states. The first report is the average since boot.
+    gives one text for each column of states. The first report is the average since boot, and comes at once; without
+    `boot_first` it is about the first interval, and comes at its end.
     """
 
     fixture: str
@@ -43,6 +44,7 @@ class Stream:
     header: Callable[[Host], str]
     reports: Callable[[Host, Floats, float], list[str]]
     repeat: int
+    boot_first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
