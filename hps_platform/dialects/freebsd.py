@@ -41,7 +41,8 @@ _VMSTAT = vmstat.Words(
     suffixes=True,
 )
 
-# iostat -dx 2 (svc_t instead of the five times before FreeBSD 11; -C and -T put more cells behind the first disk's)
+# iostat -dx 2 (svc_t instead of the five times before FreeBSD 11; -C and -T put more cells behind the first disk's; -I
+# counts per interval and has no shares)
 #
 #                         extended device statistics
 # device       r/s     w/s     kr/s     kw/s  ms/r  ms/w  ms/o  ms/t qlen  %b
@@ -61,12 +62,15 @@ _DISKS: Mapping[str, tuple[str, float]] = {
 }
 
 
+_MORE = ("tin", "tout", "us", "ni", "sy", "in", "id")
+
+
 def _disks(line: str) -> sampling.Table | None:
     names = line.split()
-    if names[0] != "device" or not {"qlen", "%b"}.issubset(names):
+    if names[0] != "device" or "qlen" not in names or not {"kr/s", "kr/i"} & set(names):
         return None
-    count = names.index("%b") + 1
-    return iostat.DiskTable(iostat.parts_of(names[:count], _DISKS), count, 0, more=len(names) - count)
+    own = [name for name in names if name not in _MORE]
+    return iostat.DiskTable(iostat.parts_of(own, _DISKS), len(own), 0, more=len(names) - len(own))
 
 
 _LAYOUTS = iostat.layouts(_disks, "device")

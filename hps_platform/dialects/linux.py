@@ -54,8 +54,11 @@ _SCALED = ("fre", "swpd", "buff", "cache", "pi", "po")
 
 
 def _vmstat_factors(program: Program) -> Mapping[str, float]:
-    """`-S M` changes the unit of sizes; the header does not say so."""
-    unit = program.value("S")
+    """`-S M` or `--unit M` changes the unit of sizes; the header does not say so."""
+    long = next((word.partition("=")[2] for word in program.arguments if word.startswith("--unit=")), None)
+    if "--unit" in program.arguments[:-1]:
+        long = program.arguments[program.arguments.index("--unit") + 1]
+    unit = long or program.value("S")
     return dict.fromkeys(_SCALED, _SCALES[unit]) if unit in _SCALES else {}
 
 

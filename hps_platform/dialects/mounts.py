@@ -31,6 +31,7 @@ _WORDS: Mapping[str, str] = {
     "iuse%": "iused_pct",
     "%iuse": "iused_pct",
     "type": "type",
+    "file": "type",
 }
 _BLOCKS = re.compile(r"(\d+)([KMGTP]?)(B?)-blocks", re.IGNORECASE | re.ASCII)
 _WIDE_BLOCKS = re.compile(r"\b([MG]B) (blocks)\b")

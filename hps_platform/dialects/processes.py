@@ -96,7 +96,7 @@ _START = _Kind(
 _LONG_START = _Kind(
     _text,
     _START.pattern,
-    re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d{1,2} \d\d:\d\d:\d\d \d{4}", _A),
+    re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d{1,2} \d\d:\d\d:\d\d \d{4}|[A-Z][a-z]{2} \d{1,2}", _A),
     4,
 )
 _COMMAND = _Kind(_text, re.compile(r".*", re.DOTALL))
@@ -114,6 +114,7 @@ _TITLES: Mapping[str, tuple[str | None, _Kind]] = {
     "%CPU": ("cpu_pct", _SHARE),
     "%MEM": ("mem_pct", _SHARE),
     "VSZ": ("vsz_kb", _KIB),
+    "VMSIZE": ("vsz_kb", _KIB),
     "RSS": ("rss_kb", _KIB),
     "S": ("state", _STATE),
     "ST": ("state", _STATE),
@@ -135,11 +136,16 @@ _TITLES: Mapping[str, tuple[str | None, _Kind]] = {
     "%C": (None, _SHARE),
     "NI": (None, _SIGNED),
     "PRI": (None, _SIGNED),
+    "TPGID": (None, _SIGNED),
+    "RTPRIO": (None, _SIGNED),
     **dict.fromkeys(("SZ", "SIZE", "TRS", "TSIZ", "LIM", "PGIN", "NLWP", "LWP", "THCNT", "TCNT"), (None, _WHOLE)),
     **dict.fromkeys(("PGID", "SID", "PSR", "TID", "ZONEID", "RUID", "GID", "PGRP"), (None, _WHOLE)),
     **dict.fromkeys(("WCHAN", "ADDR", "F", "GROUP", "RGROUP", "CLS", "ZONE", "WPAR", "COMM", "SESS"), (None, _ANY)),
-    **dict.fromkeys(("MWCHAN", "LOGIN", "CLASS", "PROJECT", "POOL", "FNAME", "FLAGS", "LABEL"), (None, _ANY)),
-    **dict.fromkeys(("JID", "JOBC", "SL", "RE", "PAGEIN", "TASKID", "PROJID", "CTID", "LGRP", "PSET"), (None, _WHOLE)),
+    **dict.fromkeys(("MWCHAN", "LOGIN", "CLASS", "PROJECT", "POOL", "FNAME", "CGROUP", "FLAGS", "LABEL"), (None, _ANY)),
+    **dict.fromkeys(
+        ("JID", "JOBC", "SL", "RE", "PAGEIN", "TASKID", "PROJID", "CTID", "LGRP", "PSET", "MAJFL", "MINFL", "DRS"),
+        (None, _WHOLE),
+    ),
 }
 
 # Field names of `-o` -> header words, for output whose header was switched off (`-o pid=`).
@@ -273,10 +279,10 @@ class _Listing:
             if at >= len(found):
                 return None
             if kind.longer is not None:
-                several = " ".join(word for _, _, word in found[at : at + 1 + kind.more])
-                if kind.longer.fullmatch(several) is not None:
-                    cells.append(several)
-                    at += 1 + kind.more
+                count = _longer(kind.longer, found, at, kind.more)
+                if count:
+                    cells.append(" ".join(word for _, _, word in found[at : at + count]))
+                    at += count
                     continue
             word = found[at][2]
             if kind.pattern.fullmatch(word) is None:
@@ -328,6 +334,14 @@ class _Listing:
         return list(chosen) if filled * 2 > self._count else None
 
 
+def _longer(pattern: re.Pattern[str], found: Sequence[Span], at: int, more: int) -> int:
+    """How many words from `at` on make up one cell of several words; 0 for none."""
+    for count in range(more + 1, 1, -1):
+        if pattern.fullmatch(" ".join(word for _, _, word in found[at : at + count])) is not None:
+            return count
+    return 0
+
+
 # What an empty cell costs against a word that stands some columns away from its header.
 _EMPTY_COST = 3
 _MISPLACED_COST = 30
@@ -348,11 +362,14 @@ def _joined(found: list[Span]) -> list[Span]:
     return out
 
 
+_OLD_BUSYBOX = {"Uid": "UID", "VmSize": "VMSIZE", "Stat": "STAT", "Command": "COMMAND"}
+
+
 @lru_cache(maxsize=512)
 def _header(line: str) -> _Listing | None:
     """A header line: all its words are column titles, PID among them, and it says more than one thing."""
     heads = spans(line)
-    titles = [word for _, _, word in heads]
+    titles = [_OLD_BUSYBOX.get(word, word) for _, _, word in heads]
     if "PID" not in titles or len(titles) < 3 or any(title not in _TITLES for title in titles):
         return None
     return _Listing(titles, heads)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from hps_platform.dialects import horizontal, iostat, memory, mounts, processes, sampling, solarisnet, vmstat
 from hps_platform.dialects.commandline import Program
-from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
+from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading, Splitter
 from hps_platform.dialects.text import Number, suffixed
 
 PLAN = (
@@ -38,7 +38,8 @@ _VMSTAT = vmstat.Words(
 )
 
 # iostat -xn 2 (with -x alone the device comes first and `svc_t` stands for both times; -I counts per interval, -M is
-# in MB, -e adds errors, -m mount points behind the device; -t and -c put more cells behind the first disk's)
+# in MB, -e adds errors, -m mount points behind the device, -r has commas; -t and -c put more cells behind the first
+# disk's)
 #
 #                     extended device statistics
 #     r/s    w/s   kr/s   kw/s wait actv wsvc_t asvc_t  %w  %b device
@@ -94,15 +95,36 @@ _GROUPS = horizontal.Groups(
 _CPU = re.compile(r"^\s+(?:cpu\s*\n\s+)?us\s+sy\s+(?:wt|st)\s+id\s*$", re.MULTILINE)
 
 
+class _Commas:
+    """Reports of -r, with blanks for their commas."""
+
+    def __init__(self, reports: Splitter) -> None:
+        self._reports = reports
+
+    def feed(self, text: str) -> list[str]:
+        return self._reports.feed(text.replace(",", " "))
+
+    def flush(self) -> list[str]:
+        return self._reports.flush()
+
+
 def _iostat() -> Reader:
     tables = horizontal.beside(iostat.reader(lambda _: _DISK_LAYOUTS, valued=_VALUED), _GROUPS, valued=_VALUED)
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
-        reading = tables.read(programs, _MOUNTED.sub("", text), streamed)
+        text = text.replace(",", " ") if programs[0].has("r") else _MOUNTED.sub("", text)
+        reading = tables.read(programs, text, streamed)
         reading.recognised = reading.recognised or _CPU.search(text) is not None
         return reading
 
-    return Reader("iostat", read, tables.split)
+    def split(program: Program) -> Splitter:
+        assert tables.split is not None  # noqa: S101  `beside` splits
+        reports = tables.split(program)
+        if program.has("r"):
+            return _Commas(reports)
+        return reports
+
+    return Reader("iostat", read, split)
 
 
 # netstat -in: an IPv4 table with Queue, then an IPv6 one without it that repeats the counters
