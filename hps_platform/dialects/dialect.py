@@ -103,7 +103,8 @@ class Plan:
 
     def possible(self, tools: Collection[str]) -> bool:
         """Whether a host with these tools can do it; programs that aren't on its search path come with their path."""
-        return self.needs <= {called(tool) for tool in tools} and self.unless not in tools
+        names = {called(tool) for tool in tools}
+        return self.needs <= names and self.unless not in names
 
 
 def called(tool: str) -> str:

@@ -10,7 +10,13 @@ from hps_platform.metrics.sample import Row
 
 PLAN = (
     Plan("vmstat", "LC_ALL=C vmstat {interval}"),
-    Plan("iostat", "LC_ALL=C iostat {interval}"),
+    # Where there is sar it tells of busy, queue and service time, of the disks that were busy. Both end with the pipe.
+    Plan("iostat", "LC_ALL=C iostat {interval}", unless="sar"),
+    Plan(
+        "iostat",
+        "LC_ALL=C sar -d {interval} 9999999 & LC_ALL=C iostat {interval}",
+        once="LC_ALL=C sar -d {interval} 1 & LC_ALL=C iostat {interval} 2; wait",
+    ),
     Plan("netstat", "LC_ALL=C netstat -in"),
     # UNIX95, even empty, is what makes ps know -o.
     Plan("process", "LC_ALL=C UNIX95= ps -eo pid,ppid,user,pcpu,vsz,etime,time,state,args"),

@@ -55,6 +55,18 @@ def test_a_long_interval_takes_one_report_where_none_is_the_average_since_boot()
     assert planned["lpar"] == PlannedCommand("lpar", "LC_ALL=C lparstat 10 1", False, 60.0)
 
 
+def test_disks_of_hp_ux_are_read_with_sar_where_it_is() -> None:
+    def disks(*tools: str, every_s: float = 2) -> str:
+        planned = plan("hpux", {"iostat": every_s}, tools=tools)
+        return next(command.command for command in planned if command.family == "iostat")
+
+    assert disks() == "LC_ALL=C iostat 2"
+    assert disks("iostat") == "LC_ALL=C iostat 2"
+    assert disks("iostat", "sar") == "LC_ALL=C sar -d 2 9999999 & LC_ALL=C iostat 2"
+    assert disks("iostat", "/usr/sbin/sar") == "LC_ALL=C /usr/sbin/sar -d 2 9999999 & LC_ALL=C iostat 2"
+    assert disks("iostat", "sar", every_s=60) == "LC_ALL=C sar -d 10 1 & LC_ALL=C iostat 10 2; wait"
+
+
 def test_repeating_commands_take_whole_seconds() -> None:
     planned = {command.family: command for command in plan("aix", {"vmstat": 0.5, "iostat": 2.6})}
 
