@@ -107,6 +107,10 @@ class _Commas:
     def flush(self) -> list[str]:
         return self._reports.flush()
 
+    @property
+    def waiting(self) -> bool:
+        return self._reports.waiting
+
 
 def _iostat() -> Reader:
     tables = horizontal.beside(iostat.reader(lambda _: _DISK_LAYOUTS, valued=_VALUED), _GROUPS, valued=_VALUED)
