@@ -1,5 +1,6 @@
-"""`sar -d` as System V prints it: AIX, HP-UX. Disks under a time, the others of the same report below without one.
+"""`sar -d` as System V prints it: AIX, HP-UX, Solaris.
 
+Disks stand under a time, the others of the same report below without one.
 No report is the average since boot. The averages at the end are no sample; what sar prints of processors, paging or
 terminals (`-A`) is passed over.
 """

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from hps_platform.dialects import horizontal, iostat, memory, mounts, processes, sampling, solarisnet, vmstat
+from hps_platform.dialects import horizontal, iostat, memory, mounts, processes, sampling, sardisks, solarisnet, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading, Splitter
 from hps_platform.dialects.text import Number, suffixed
@@ -203,6 +203,7 @@ DIALECT = Dialect(
     readers={
         "vmstat": vmstat.reader(_VMSTAT),
         "iostat": _iostat(),
+        "sar": Reader("iostat", sardisks.read, lambda _: sardisks.Splitter()),
         **solarisnet.READERS,
         "ps": processes.reader(),
         "df": mounts.reader(),
