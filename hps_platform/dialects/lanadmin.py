@@ -59,9 +59,9 @@ def _name(labels: Mapping[str, str]) -> str | None:
 
 
 def _row(labels: Mapping[str, str]) -> Row | None:
-    """The row of one display; `None` where it was cut before its last counters."""
+    """The row of one display; `None` where it was cut before what was sent."""
     name = _name(labels)
-    if name is None or not {"Inbound Octets", "Outbound Octets", "Outbound Errors"}.issubset(labels):
+    if name is None or not {"Inbound Octets", "Outbound Octets", "Outbound Unicast Packets"}.issubset(labels):
         return None
     row = interfaces.EMPTY.copy()
     row["interface"] = name

@@ -24,7 +24,7 @@ _FACTORS: Mapping[str, tuple[float, ...]] = {
 DERIVED: Mapping[str, frozenset[str]] = {
     "vmstat": frozenset(),
     "iostat": frozenset(("tps", "kb_s", "service_time_ms", "queue_length")),
-    "netstat": frozenset(("ipkts", "opkts")),
+    "netstat": frozenset(),
     "process": frozenset(),
     "filesystem": frozenset(("used_kb", "inodes")),
     "memory": frozenset(
@@ -34,10 +34,14 @@ DERIVED: Mapping[str, frozenset[str]] = {
 }
 _OF_READINGS = ("/proc/stat", "/proc/diskstats")
 """Files of counters: a row is worked out of two readings of them."""
+_OF_KINDS = ("lanadmin", "nwmgr")
+"""They print packets of several kinds apart, and of some adapters only the number of the interface."""
 
 
 def derived(family: str, command: str) -> frozenset[str]:
     """The columns whose values need not stand in the text."""
+    if any(name in command for name in _OF_KINDS):
+        return frozenset(("interface", "ipkts", "opkts"))
     if not any(name in command for name in _OF_READINGS):
         return DERIVED[family]
     return frozenset(column.name for column in FAMILIES[family].columns) - {"disk", "b", "fre", "buff"}
