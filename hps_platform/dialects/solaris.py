@@ -148,9 +148,8 @@ _UNITS = {"kilo": 1, "mega": 1024, "giga": 1024**2}
 # swap -l (blocks of 512 bytes; -k and -h print units; newer ones add `encrypted`)
 # swapfile             dev  swaplo blocks   free
 # /dev/zvol/dsk/rpool/swap 310,2      8 4194296 4194296
-_AREA = re.compile(
-    r"\s*\S+\s+(?:\d+,\d+|-)\s+\S+\s+(\d[\d.]*[KMGT]?)\s+(\d[\d.]*[KMGT]?)(?:\s+(?:yes|no|-))?\s*", re.ASCII
-)
+_BLOCKS = r"(\d+|\d+(?:\.\d+)?[KMGT])"
+_AREA = re.compile(rf"\s*\S+\s+(?:\d+,\d+|-)\s+\S+\s+{_BLOCKS}\s+{_BLOCKS}(?:\s+(?:yes|no|-))?\s*", re.ASCII)
 
 
 def _blocks_kb(cell: str) -> Number:

@@ -154,3 +154,9 @@ def test_a_percentage_without_its_sign_was_cut() -> None:
 
 def test_parser_id() -> None:
     assert parser_id("aix") == "aix/1"
+
+
+def test_a_cut_size_of_a_swap_area_is_no_number() -> None:
+    text = "swapfile             dev  swaplo blocks   free\n/dev/dsk/c0d0s1     100,1      16 2049632 1.\n"
+
+    assert parse("solaris", "swap -l", text).outcome is Outcome.NO_DATA
