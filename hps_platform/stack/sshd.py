@@ -57,8 +57,11 @@ def find_sshd() -> Path | None:
     return Path(found) if found else next((Path(path) for path in _PROGRAMS if Path(path).is_file()), None)
 
 
-def prepare(folder: Path, port: int) -> LocalSsh | None:
-    """Make keys (once) and configuration in `folder`; None where there is no OpenSSH server."""
+def prepare(folder: Path, port: int, *, home: Path | None = None) -> LocalSsh | None:
+    """Make keys (once) and configuration in `folder`; None where there is no OpenSSH server.
+
+    `home` stands in for the account's home directory, with the start-up files that its shell reads for each command.
+    """
     program = find_sshd()
     if program is None or shutil.which("ssh-keygen") is None:
         return None
@@ -67,7 +70,8 @@ def prepare(folder: Path, port: int) -> LocalSsh | None:
     for name in ("host_key", "client_key"):
         _make_key(folder / name)
     (folder / "authorized_keys").write_text((folder / "client_key.pub").read_text())
-    (folder / "sshd_config").write_text(_CONFIGURATION.format(port=port, folder=folder, account=account))
+    at_home = f"SetEnv HOME={home}\n" if home else ""
+    (folder / "sshd_config").write_text(_CONFIGURATION.format(port=port, folder=folder, account=account) + at_home)
     if os.geteuid() == 0:
         # Debian's package makes it at boot; sshd refuses to start as root without it.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)

@@ -29,6 +29,7 @@ _SETTLE_S = 15.0
 _FLOOR_S = 30.0
 _STREAMED = ("vmstat", "iostat")
 _SLOW_INTERVAL_S = 60.0
+_INTERVALS = {name: floor.INTERVAL_S if name in _STREAMED else _SLOW_INTERVAL_S for name in FAMILIES}
 _CONNECT_WITHIN_S = 240.0
 
 Ints = npt.NDArray[np.int64]
@@ -119,7 +120,6 @@ def _collect(base: Ground, broker: psutil.Process, hosts: int, seconds: float, t
 def _register(db: Database, box: SecretBox, fleet: Mapping[str, Any]) -> dict[int, int]:
     """Enters the fleet; server ids -> place of the host in the fleet."""
     key = Path(fleet["private_key_file"]).read_text()
-    intervals = {name: floor.INTERVAL_S if name in _STREAMED else _SLOW_INTERVAL_S for name in FAMILIES}
     ids = {}
     with db.connection() as conn:
         for place, host in enumerate(fleet["hosts"]):
@@ -130,7 +130,7 @@ def _register(db: Database, box: SecretBox, fleet: Mapping[str, Any]) -> dict[in
                 "ssh_username": fleet["username"],
                 "ssh_private_key": key,
                 "host_key": host["host_key"],
-                "settings": {"intervals": intervals},
+                "settings": {"intervals": _INTERVALS},
             }
             ids[servers.add_server(conn, box, fields).id] = place
     return ids
@@ -186,7 +186,7 @@ def _compared(
     places = {command: number for number, command in enumerate(tally["commands"])}
     lost, slips = 0, []
     for server_id, place in ids.items():
-        for planned in dialects.plan(fleet.listed["hosts"][place]["os"], _plan_intervals()):
+        for planned in dialects.plan(fleet.listed["hosts"][place]["os"], _INTERVALS):
             due = printed.get((place, places.get(planned.command, -1)), np.zeros(0, dtype=np.int64))
             samples = arrived.get((server_id, planned.family), Arrived([], []))
             lost += max(0, len(due) - len(set(samples.seqs)))
@@ -203,10 +203,6 @@ def _compared(
         "samples": sum(len(set(samples.seqs)) for samples in arrived.values()),
         "lost": lost,
     }
-
-
-def _plan_intervals() -> dict[str, float]:
-    return dict.fromkeys(_STREAMED, floor.INTERVAL_S)
 
 
 def _slip(due: Ints, samples: Arrived, window: tuple[int, int]) -> npt.NDArray[np.float64]:

@@ -48,7 +48,7 @@ def test_collect_loses_nothing_and_logs_in_once(tmp_path: Path) -> None:
 def test_target_measures_this_machine(tmp_path: Path) -> None:
     report = _bench(tmp_path, "target", "--seconds", "6")
     assert (report["logins_per_hour"], report["logins"]) == (0, 1)
-    assert 0 < report["cpu_share"] < 1
+    assert 0 <= report["cpu_share"] < 0.5  # in so few seconds it may be less than a tick of the clock
     assert report["state"] in ("up", "degraded")
 
 
