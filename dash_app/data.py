@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -212,6 +212,15 @@ class Data:
         `metric`, `server_id`, `timestamp_ms`, `rows` (list of dict, with `server_id` and `timestamp` in ms),
         `produced_ms`. Ends when the app shuts down; leave it by `break` or cancellation."""
         return self.hub.subscribe(metrics, server_ids, back_s=back_s)
+
+    def provenance(
+        self, metric: str, server_id: int, timestamp: datetime, *, within: timedelta = timedelta()
+    ) -> dict[str, Any]:
+        """Where the sample at that moment (or the first one `within` that time after it) came from; fields as in
+        `history.trace`. `NotFound` without one; `KafkaUnavailable`."""
+        links = self.links()
+        sources = history.Sources(self.settings.bootstrap, links.dagster, links.mlflow)
+        return history.trace(self.queries, sources, metric, server_id, timestamp, within)
 
     # Anomalies ----------------------------------------------------------------------------------------------------
 

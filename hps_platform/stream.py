@@ -322,6 +322,27 @@ def offsets_at(
     return {(at.topic, at.partition): at.offset if at.offset >= 0 else ends[at.topic, at.partition][1] for at in found}
 
 
+def read_at(bootstrap: str, topic: str, partition: int, offset: int, timeout_s: float = 10.0) -> Record:
+    """One message; `OffsetsExpired` when its partition does not hold it, `KafkaUnavailable` when nobody answers."""
+    deadline = time.monotonic() + timeout_s
+    with RangeReader(bootstrap, {(topic, partition): offset}) as reader:
+        while time.monotonic() < deadline:
+            for record in reader.read(1, max(deadline - time.monotonic(), 0.0)):
+                if record.offset > offset:  # it was removed by compaction, or never committed
+                    raise OffsetsExpired(topic, partition)
+                return record
+    low, high = watermarks(bootstrap, [topic]).get((topic, partition), (0, 0))
+    if not low <= offset < high:
+        raise OffsetsExpired(topic, partition)
+    raise KafkaUnavailable(f"Kafka at {bootstrap} has not sent {topic}[{partition}] {offset} in {timeout_s:.0f} s")
+
+
+def oldest_ms(bootstrap: str, topic: str, partition: int) -> int | None:
+    """When the oldest message was produced that a partition holds, in epoch milliseconds; `None` when it is empty."""
+    low, high = watermarks(bootstrap, [topic]).get((topic, partition), (0, 0))
+    return read_at(bootstrap, topic, partition, low).timestamp_ms if low < high else None
+
+
 def topics() -> tuple[str, ...]:
     """Every topic of the platform."""
     return (*(family.topic for family in FAMILIES.values()), DEAD_LETTER_TOPIC, HEALTH_TOPIC)

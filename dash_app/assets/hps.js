@@ -111,6 +111,18 @@ window.dash_clientside = window.dash_clientside || {};
       return skip();
     },
 
+    // A point of a chart was clicked: whose it is and when, in epoch milliseconds.
+    clicked: function () {
+      const clicked = window.dash_clientside.callback_context.triggered[0];
+      const point = clicked && clicked.value && clicked.value.points[0];
+      const holder = point && document.getElementById(clicked.prop_id.replace(/\.clickData$/, ""));
+      const plot = holder && holder.querySelector(".js-plotly-plot");
+      const server = plot && plot.data[point.curveNumber].meta;
+      if (!server) return skip();
+      const at = typeof point.x === "number" ? point.x : Date.parse(point.x.replace(" ", "T") + "Z");
+      return { server: server, at: at };
+    },
+
     // What the page Live wants to see starts a stream. The store that says so outlives the page.
     want: function (wanted) {
       if (window.location.pathname === "/live") window.dash_clientside.set_props("live-choice", { data: begin(wanted) });

@@ -6,6 +6,7 @@ of landing is in the live tail, not here.
 
 from hps_platform.history.cache import cached
 from hps_platform.history.fleet import OVERVIEW_COLUMNS, overview
+from hps_platform.history.provenance import Sources, trace
 from hps_platform.history.query import MAX_ROWS, Answer, How, Question, answer, asked, query
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "Answer",
     "How",
     "Question",
+    "Sources",
     "answer",
     "asked",
     "cached",
     "overview",
     "query",
+    "trace",
 ]

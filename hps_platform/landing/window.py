@@ -15,7 +15,7 @@ from hps_platform.landing.pipeline import Pipeline
 from hps_platform.landing.reports import CommitReport, Outcome, WindowReport
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.wire import DEAD_LETTER_TOPIC
-from hps_platform.store import completeness, landing, leases, partitions
+from hps_platform.store import completeness, landing, leases, partitions, provenance
 from hps_platform.store.database import Connection, session
 from hps_platform.store.landing import Position, Rejected
 from hps_platform.stream import watermarks
@@ -166,6 +166,9 @@ class _Run:
         with session(self.dsn, application_name=self.session_name) as conn:
             self._days.clear()
             starts = self._starts(conn)
+            with conn.transaction():
+                leases.hold(conn, self.group, self.run_id, self.fence)
+                provenance.begin_run(conn, self.run_id, self.fence, starts)
             with Pipeline(
                 self.bootstrap, starts, batch_interval_s=self.batch_interval_s, max_messages=self.max_messages
             ) as pipeline:

@@ -139,6 +139,12 @@ class Family:
         """Polars types of rows as everything behind the wire sees them: `timestamp` is UTC with milliseconds."""
         return {**self.wire_schema, "timestamp": pl.Datetime("ms", "UTC")}
 
+    @cached_property
+    def rates(self) -> tuple[Column, ...]:
+        """Columns taken from two samples: the growth per second of a counter."""
+        counters = {f"{column.name}_s" for column in self.columns if column.kind is Kind.COUNTER}
+        return tuple(column for column in self.columns if column.name in counters)
+
     @property
     def units(self) -> dict[str, str]:
         return {column.name: column.unit for column in self.numeric_columns}

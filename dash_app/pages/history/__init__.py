@@ -16,6 +16,7 @@ from dash_app.components import choices, notices, parts
 from dash_app.components.aria import aria, in_browser
 from dash_app.data import Data
 from dash_app.pages import AppPage, Query
+from dash_app.pages.history import origin
 from dash_app.pages.history.view import View, build
 from hps_platform.errors import HpsError
 from hps_platform.metrics import FAMILIES, Family
@@ -34,7 +35,10 @@ async def layout(data: Data, query: Query) -> Any:
     start, end = choices.window(query, datetime.now(UTC))
     return html.Div(
         [
-            parts.heading("History", "Drag over a chart to zoom in: finer data is fetched. Double-click to go back."),
+            parts.heading(
+                "History",
+                "Drag over a chart to zoom in, double-click to go back; click a point to see where it comes from.",
+            ),
             parts.panel(
                 dmc.Grid(
                     [
@@ -60,6 +64,7 @@ async def layout(data: Data, query: Query) -> Any:
                 ),
                 mb="sm",
             ),
+            *origin.dialog(),
             dcc.Store(id="history-zoom"),
             dcc.Store(id="history-address"),
             dcc.Loading(
@@ -170,6 +175,7 @@ def register(app: Dash, data: Data) -> None:
         prevent_initial_call=True,
     )(own_range)
 
+    origin.register(app, data)
     _register_show(app, data)
 
 

@@ -15,6 +15,7 @@ from dash_app.anomalies import episodes, told
 from dash_app.components import notices, parts, text
 from dash_app.data import Data
 from dash_app.figures import Mark, Theme
+from dash_app.pages.history import origin
 from dash_app.series import MAX_SERIES, Series, how_combined, key_of, series_of
 from hps_platform.metrics import Family
 
@@ -84,7 +85,7 @@ async def build(data: Data, view: View, servers: "Sequence[Server]") -> tuple[An
         lines = view.lines(answer.frame, name, answer.step_s)
         hidden = max(hidden, len(lines) - MAX_SERIES)
         charts.append(_panel(view, name, lines[:MAX_SERIES], bands.get(name, {}), marks))
-    return dmc.Stack([_facts(answer, view, hidden), *charts], gap="sm"), offered
+    return dmc.Stack([origin.step(answer.step_s), _facts(answer, view, hidden), *charts], gap="sm"), offered
 
 
 def _panel(

@@ -32,6 +32,7 @@ GET     /api/metrics/processes/                            guarded
 GET     /api/metrics/realtime/                             guarded
 GET     /api/metrics/vmstat/                               guarded
 GET     /api/openapi.json                                  guarded
+GET     /api/provenance/{family}/{server_id}/{timestamp}/  guarded
 GET     /api/servers/                                      guarded
 GET     /api/servers/{server_id}/                          guarded
 GET     /api/servers/{server_id}/health/                   guarded

@@ -33,6 +33,8 @@ def concrete(path: str) -> str:
     """A path that the route with these placeholders takes."""
     for name, value in (
         ("{server_id}", "1"),
+        ("{family}", "vmstat"),
+        ("{timestamp}", "2026-03-01T00:00:00Z"),
         ("{threshold_id}", "1"),
         ("{name}", "start.js"),
         ("{rest:path}", "nothing"),
