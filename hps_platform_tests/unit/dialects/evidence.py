@@ -51,6 +51,7 @@ def numbers_of(text: str) -> set[float]:
     """Every number that stands in the text, whole or as a part of a word, and every time in seconds."""
     found = {float(number.replace(",", ".")) for number in _NUMBER.findall(text)}
     found.update(float(number.replace(",", ".")) for number in _NEGATIVE.findall(text))
+    found.update(float(number) for number in re.findall(r"\d+\.\d+|\d+", text))  # commas between cells
     found.update(float(digits) for digits in re.findall(r"\d+", text))
     for days, hours, minutes, seconds in _CLOCK.findall(text):
         whole = int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes) * 60
