@@ -22,7 +22,8 @@ from hps_platform.metrics import FAMILIES, Family
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.settings import Settings
 from hps_platform.stack.progress import PROGRESS
-from hps_platform.store import servers
+from hps_platform.store import collectors, servers
+from hps_platform.store.collectors import Presence
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Server
 
@@ -137,11 +138,17 @@ class Data:
             timeout_s=CONNECTION_TIMEOUT_S,
         )
 
+    def collectors(self) -> list[Presence]:
+        """Collectors of the last day, with what they told of themselves."""
+        with self.db.connection() as conn:
+            return collectors.presences(conn)
+
     def server_health(self, server_id: int) -> dict[str, Any]:
         """`{"server_id", "hostname", "status", "message", "last_seen_at": datetime|None, "age_s": float|None,
+        "clock_offset_s": float|None, "recognised_at": datetime|None, "facts", "plan", "availability": Availability,
         "families": [{"metric", "last_at": datetime|None, "age_s": float|None, "interval_s": float, "fresh": bool}]}`;
-        by the live tail, so `last_at` is None for what is older than some minutes; `fresh` = younger than three of
-        its intervals."""
+        families by the live tail, so `last_at` is None for what is older than some minutes; `fresh` = younger than
+        three of its intervals."""
         server, now = self.server(server_id), datetime.now(UTC)
         last_ms = self.hub.last_sample_ms()
         chosen = server.settings.get("intervals", {})
@@ -167,6 +174,11 @@ class Data:
             "message": server.status_message,
             "last_seen_at": server.last_seen_at,
             "age_s": _age_s(server.last_seen_at, now),
+            "clock_offset_s": server.clock_offset_s,
+            "recognised_at": server.recognised_at,
+            "facts": server.facts,
+            "plan": server.plan,
+            "availability": history.availability(self.db, server, now),
             "families": families,
         }
 

@@ -107,6 +107,13 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("KAFKA_CONSUMER_MAX_BUFFER_SIZE", "HPS_KAFKA_CONSUMER_MAX_BUFFER_SIZE"),
         description="Messages that landing takes into one commit at most",
     )
+    event_days: int = Field(
+        90, ge=31, description="Days that collectors' events are kept; availability looks back 30 days"
+    )
+    spool_max_mb: int = Field(
+        1024, ge=1, description="Megabytes on disk for messages that wait for Kafka; past it the oldest are dropped"
+    )
+    spool_max_hours: float = Field(72.0, gt=0, description="Messages that wait for Kafka for longer are dropped")
     java_home: Path | None = Field(
         None, validation_alias=AliasChoices("JAVA_HOME", "HPS_JAVA_HOME"), description="Java 17 or newer for Kafka"
     )

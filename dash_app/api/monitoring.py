@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Literal
+from uuid import UUID
 
 import httpx
 from fastapi import APIRouter, Request, Response
@@ -14,6 +15,7 @@ from dash_app.api.shapes import DataDep
 from dash_app.data import Data
 from hps_platform import __version__, stream
 from hps_platform.errors import HpsError
+from hps_platform.store.collectors import Presence
 
 router = APIRouter(tags=["Monitoring"])
 
@@ -105,6 +107,72 @@ def _lines(name: str, kind: str, text: str, values: list[tuple[str, float]]) -> 
     ]
 
 
+_COUNTERS = {
+    "logins": ("hps_collector_logins_total", "Logins to hosts."),
+    "dead_letters": ("hps_collector_dead_letters_total", "Outputs without rows that were kept."),
+    "suppressed": ("hps_collector_dead_letters_suppressed_total", "Outputs without rows that were counted only."),
+    "sent": ("hps_collector_messages_sent_total", "Messages that Kafka has taken."),
+    "dropped": ("hps_collector_messages_dropped_total", "Messages dropped past the bound of the spool."),
+    "refused": ("hps_collector_messages_refused_total", "Messages too large for Kafka."),
+    "fenced": ("hps_collector_samples_fenced_total", "Samples that came after the lease on their host had ended."),
+    "cpu_s": ("hps_collector_cpu_seconds_total", "CPU time of the collector."),
+}
+_GAUGES = {
+    "connections": ("hps_collector_connections", "Connections to hosts."),
+    "waiting": ("hps_collector_messages_waiting", "Messages that Kafka has not taken yet."),
+    "spool_bytes": ("hps_collector_spool_bytes", "Bytes on disk of messages that wait for Kafka."),
+    "rss_bytes": ("hps_collector_resident_bytes", "Resident memory of the collector."),
+}
+_BY_LABEL = {
+    "states": ("hps_collector_hosts", "gauge", "state", "Hosts of the collector by state."),
+    "login_failures": (
+        "hps_collector_login_failures_total",
+        "counter",
+        "state",
+        "Failed logins by what they led to.",
+    ),
+    "outcomes": (
+        "hps_collector_outputs_total",
+        "counter",
+        "outcome",
+        "Outputs of commands by what came of them.",
+    ),
+}
+
+
+def _of_collectors(presences: list[Presence]) -> list[str]:
+    """What each collector of the last day said of itself."""
+    labels = {presence.id: f'collector="{presence.name}"' for presence in presences}
+    alive = [(f"{{{labels[presence.id]}}}", float(presence.alive)) for presence in presences]
+    lines = _lines("hps_collector_up", "gauge", "Whether the collector says that it is alive.", alive)
+    told = [presence for presence in presences if presence.alive and presence.figures]
+    for kind, names in (("counter", _COUNTERS), ("gauge", _GAUGES)):
+        for key, (name, text) in names.items():
+            values = [(f"{{{labels[presence.id]}}}", float(presence.figures[key])) for presence in told]
+            lines += _lines(name, kind, text, values)
+    for key, (name, kind, label, text) in _BY_LABEL.items():
+        split = [
+            (f'{{{labels[presence.id]},{label}="{value}"}}', float(count))
+            for presence in told
+            for value, count in sorted(presence.figures[key].items())
+        ]
+        lines += _lines(name, kind, text, split)
+    return lines + _slip(told, labels)
+
+
+def _slip(told: list[Presence], labels: dict[UUID, str]) -> list[str]:
+    """A histogram: how late reports of streams came."""
+    name = "hps_collector_slip_seconds"
+    lines = [f"# HELP {name} How much later than due the reports of streams came.", f"# TYPE {name} histogram"]
+    for presence in told:
+        label, total = labels[presence.id], 0
+        for bound, count in presence.figures["slip"]:
+            total += count
+            lines.append(f'{name}_bucket{{{label},le="{bound}"}} {total}')
+        lines += [f"{name}_sum{{{label}}} {presence.figures['slip_sum_s']}", f"{name}_count{{{label}}} {total}"]
+    return lines
+
+
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def prometheus(data: DataDep, request: Request) -> Response:
     """The platform's own metrics in Prometheus' text format."""
@@ -118,6 +186,7 @@ def prometheus(data: DataDep, request: Request) -> Response:
             counts[server.status] = counts.get(server.status, 0) + 1
         by_status = [(f'{{status="{status}"}}', float(count)) for status, count in sorted(counts.items())]
         lines += _lines("hps_servers", "gauge", "Servers by the collector's word on them.", by_status)
+        lines += _of_collectors(data.collectors())
     hub, now_ms = data.hub, time.time() * 1000
     ages = [
         (f'{{metric="{metric}",server_id="{server_id}"}}', round((now_ms - last_ms) / 1000, 3))

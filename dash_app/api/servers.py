@@ -1,5 +1,6 @@
 """The registry of servers: list, add, change, remove, try a connection, health."""
 
+from datetime import date
 from typing import Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -88,7 +89,8 @@ class ServerAnswer(BaseModel):
     tags: list[str]
     settings: dict[str, Any]
     status: str = Field(
-        description="paused, pending_host_key, connecting, up, degraded, auth_failed, key_changed, unreachable"
+        description="paused, pending_host_key, connecting, up, slow, degraded, quarantined_output, auth_failed, "
+        "key_changed, unreachable"
     )
     status_message: str
     last_seen_at: Instant | None
@@ -108,6 +110,29 @@ class FamilyHealth(BaseModel):
     fresh: bool = Field(description="Younger than three of its intervals")
 
 
+class PlannedFamily(BaseModel):
+    family: str
+    command: str = Field(description="What is run on the host for it")
+    interval_s: float
+    streamed: bool = Field(description="One command that reports for as long as the connection lasts")
+    overridden: bool
+    parser: str
+    state: str = Field(description="ok, waiting, failing, unavailable (no such command), quarantined, off")
+    reason: str
+    first_lines: str = Field(description="Of output that nobody can read")
+
+
+class DayAnswer(BaseModel):
+    day: date
+    available_pct: float | None = Field(description="Null where nothing is known of the day")
+    known_s: float = Field(description="Without maintenance and times when nothing was collected")
+
+
+class AvailabilityAnswer(BaseModel):
+    available_pct: float | None = Field(description="Of the last 30 days")
+    days: list[DayAnswer]
+
+
 class Health(BaseModel):
     server_id: ServerId
     hostname: str
@@ -115,6 +140,11 @@ class Health(BaseModel):
     message: str
     last_seen_at: Instant | None
     age_s: float | None
+    clock_offset_s: float | None = Field(description="The host's clock minus the collector's")
+    recognised_at: Instant | None
+    facts: dict[str, Any] = Field(description="What the host said of itself")
+    plan: list[PlannedFamily]
+    availability: AvailabilityAnswer
     families: list[FamilyHealth]
 
 
@@ -204,4 +234,4 @@ def try_connection(data: DataDep, server_id: int = Id) -> ConnectionAnswer:
 @router.get("/{server_id}/health/")
 def server_health(data: DataDep, server_id: int = Id) -> Health:
     """The collector's word on it, and how old the newest sample of each family is."""
-    return Health(**data.server_health(server_id))
+    return Health.model_validate(data.server_health(server_id), from_attributes=True)

@@ -32,7 +32,7 @@ async def _collect(*, once: bool, server: str) -> bool:
 
     from hps_platform import settings as configuration
     from hps_platform import stream
-    from hps_platform.collector import Collector
+    from hps_platform.collector import Collector, SpoolLimits
     from hps_platform.store import servers
     from hps_platform.store.database import Database
     from hps_platform.store.secrets import SecretBox
@@ -40,10 +40,11 @@ async def _collect(*, once: bool, server: str) -> bool:
     settings = configuration.load()
     box = SecretBox(settings.field_encryption_key)
     # A database that is away must not hold up leaving for longer than this.
-    with Database(settings.dsn(), max_size=2, timeout_s=2.0, application_name="hps collector") as db:
+    with Database(settings.dsn(), max_size=3, timeout_s=2.0, application_name="hps collector") as db:
+        only = None
         if server:
             with db.connection() as conn:
-                servers.find_server(conn, server)
+                only = servers.find_server(conn, server).id
         collector = Collector(
             db,
             box,
@@ -55,7 +56,10 @@ async def _collect(*, once: bool, server: str) -> bool:
                 replication=settings.kafka_replication,
                 retention_hours=settings.kafka_retention_hours,
             ),
-            only=server or None,
+            SpoolLimits(
+                settings.data_dir / "collector", settings.spool_max_mb * 1_000_000, settings.spool_max_hours * 3600
+            ),
+            only=only,
             once=once,
         )
         loop = asyncio.get_running_loop()

@@ -123,6 +123,9 @@ def as_dict(server: "Server") -> dict[str, Any]:
         "organisation": server.organisation,
         "tags": server.tags,
         "settings": server.settings,
+        "facts": server.facts,
+        "clock_offset_s": server.clock_offset_s,
+        "plan": server.plan,
         "status": server.status,
         "status_message": server.status_message,
         "last_seen_at": server.last_seen_at.isoformat() if server.last_seen_at else None,
@@ -229,7 +232,7 @@ def list_servers(as_json: bool = _JSON) -> None:
 
 @app.command("show")
 def show(hostname: str = typer.Argument(..., metavar="HOSTNAME"), as_json: bool = _JSON) -> None:
-    """Show one server with its last events."""
+    """Show one server with what is run on it and its last events."""
     from hps_platform.store import events, servers
 
     with _connection() as conn:
@@ -240,9 +243,15 @@ def show(hostname: str = typer.Argument(..., metavar="HOSTNAME"), as_json: bool 
         last = [{"at": event.at.isoformat(), "kind": event.kind, "message": event.message} for event in happened]
         typer.echo(json.dumps({**fields, "events": last}, indent=2))
         return
+    plan = fields.pop("plan")
     for name, value in fields.items():
         shown = json.dumps(value) if isinstance(value, dict | list | bool) else value
         typer.echo(f"{name:<17} {'' if shown is None else shown}".rstrip())
+    for line in plan:
+        typer.echo(f"{line['family']:<11} {line['state']:<11} every {line['interval_s']:g} s: `{line['command']}`")
+        for told in (line["reason"], *line["first_lines"].splitlines()):
+            if told:
+                typer.echo(f"{'':<11} {told}")
     for event in happened:
         typer.echo(f"{event.at:%Y-%m-%d %H:%M:%S}Z {event.message}")
 

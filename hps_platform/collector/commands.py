@@ -16,7 +16,7 @@ from hps_platform.dialects import PlannedCommand, Splitter
 from hps_platform.errors import CommandTimeout, SshError
 from hps_platform.ssh import Channel, Session
 
-QUIET_S = 0.15
+QUIET_S = 0.1
 """A stream that says nothing for so long has finished its report."""
 
 _LOOK_STEP_S = 0.05
@@ -263,7 +263,7 @@ class Stream:
     def _tell(self, good: bool) -> None:
         self.samples += good
         self._on_report(good)
-        if self._once:
+        if self._once or self.series.parked:
             self.stop()
 
     def _text(self) -> str:

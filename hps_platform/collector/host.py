@@ -9,15 +9,16 @@ import logging
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from hps_platform import dialects, ssh
 from hps_platform.collector.backoff import Backoff
 from hps_platform.collector.commands import Shell, Stream
+from hps_platform.collector.condition import Condition, Journal
+from hps_platform.collector.figures import Figures
 from hps_platform.collector.registry import HostConfig
 from hps_platform.collector.samples import Arrival, Output, Series
 from hps_platform.dialects import PlannedCommand
@@ -43,22 +44,14 @@ LOGINS_AT_ONCE = 4
 _CHECK_EVERY_S = 5.0
 _SESSION_AGE_S = 24 * 3600
 _LASTED_S = 30.0
-_RETRY_UNAVAILABLE_S = 3600.0
+RETRY_PARKED_S = 3600.0
+"""Commands that a host doesn't have, and output that nobody can read, are tried again so often."""
+_SILENT_S = 15.0
 _RETRY_S = {"key_changed": 600.0, "pending_host_key": 600.0, "degraded": 600.0}
 
 
 class _Recycle(Exception):
     """The session has grown old; nothing is wrong."""
-
-
-class Journal(Protocol):
-    """Where a host's collection tells what happens; `registry.Registry` and the health topic stand behind it."""
-
-    def state(self, config: HostConfig, state: str, message: str, before: str, at: datetime) -> None: ...
-
-    def recognised(self, config: HostConfig, host: dialects.Host) -> None: ...
-
-    def event(self, server_id: int | None, kind: str, message: str, details: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +63,7 @@ class Shared:
     journal: Journal
     series: Callable[[int, str], Series]
     reactor: Reactor
+    figures: Figures
     once: bool = False
     sockets: set[socket.socket] = field(default_factory=set)
     """Connections being made; shut down, their handshakes end at once."""
@@ -82,14 +76,13 @@ class Shared:
 class HostCollection:
     """Collects from one host, under one configuration, until cancelled."""
 
-    def __init__(self, config: HostConfig, shared: Shared, state: str = "") -> None:
+    def __init__(self, config: HostConfig, shared: Shared) -> None:
         self.config = config
-        self.state = state
-        self.message = ""
+        self.condition = Condition(config, shared.journal)
         self._shared = shared
         self._shell: Shell | None = None
         self._streams: list[Stream] = []
-        self._planned: dict[str, Series] = {}
+        self._ended_at: dict[str, float] = {}
         self._recognised: dialects.Host | None = None
 
     async def run(self) -> None:
@@ -120,21 +113,37 @@ class HostCollection:
                 return
             await asyncio.sleep(wait_s)
 
+    def serves(self, config: HostConfig | None) -> bool:
+        """Whether going on as before is what this configuration asks for."""
+        if config is None or config == self.config:
+            return config is not None
+        found = self._recognised
+        # The system that was recognised has been entered meanwhile.
+        as_found = self.config.operating_system is None and found is not None
+        return as_found and config == replace(self.config, operating_system=found.operating_system if found else None)
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody is logged in."""
+        return self._shell is not None
+
     def fail(self, message: str) -> None:
         """Something went wrong that has nothing to do with the host."""
-        self._tell("degraded", message)
+        self.condition.tell("degraded", message)
 
     def _failed(self, state: str, error: Exception) -> float:
-        self._tell(state, str(error))
+        self._shared.figures.failures[state] += 1
+        self.condition.tell(state, str(error))
         return _RETRY_S.get(state, 0.0) * random.uniform(0.8, 1.2)  # noqa: S311  spreads load
 
     async def _session(self) -> None:
         """One login, from beginning to end."""
         if self.config.fault:
             raise AuthenticationFailed(self.config.fault)
-        if not self.state:
-            self._tell("connecting", "")
+        if not self.condition.state:
+            self.condition.tell("connecting", "")
         shell = self._shell = Shell(await self._log_in(), self._shared.commands)
+        self._shared.figures.logins += 1
         try:
             system = await self._recognise(shell)
             await self._collect(shell, system)
@@ -148,15 +157,16 @@ class HostCollection:
     async def _log_in(self) -> Session:
         loop = asyncio.get_running_loop()
         target = self.config.target
-        sock = await self._dial(target)
-        self._shared.sockets.add(sock)
-        try:
-            async with self._shared.door(target):
+        # A connection that waits for its login counts with the SSH server as much as one that is logging in.
+        async with self._shared.door(target):
+            sock = await self._dial(target)
+            self._shared.sockets.add(sock)
+            try:
                 return await loop.run_in_executor(
                     self._shared.logins, Session.connect, target, CONNECT_TIMEOUT_S, sock, self._shared.reactor
                 )
-        finally:
-            self._shared.sockets.discard(sock)
+            finally:
+                self._shared.sockets.discard(sock)
 
     async def _dial(self, target: Target) -> socket.socket:
         """A connected socket. No thread waits for hosts that don't answer."""
@@ -184,9 +194,11 @@ class HostCollection:
         raise HostUnreachable(problem)
 
     async def _recognise(self, shell: Shell) -> str:
-        """Which operating system's dialect to use."""
+        """Which operating system's dialect to use. Asked at each login, which is at least daily."""
         known = self.config.operating_system
+        asked = time.time()
         output = await shell.run(dialects.IDENTIFY, COMMAND_TIMEOUT_S)
+        middle = (asked + time.time()) / 2
         try:
             host = dialects.identify(output.text)
         except InvalidInput as error:
@@ -195,9 +207,10 @@ class HostCollection:
             raise _NotRecognised(
                 f"{self.config.hostname} was not recognised, set its operating system by hand: {error}"
             ) from error
-        if host != self._recognised:
-            self._recognised = host
-            self._shared.journal.recognised(self.config, host)
+        self._recognised = host
+        # It tells whole seconds: on average half a second has passed since.
+        offset_s = None if host.clock is None else round(host.clock + 0.5 - middle, 1)
+        self._shared.journal.recognised(self.config, host, offset_s)
         if known and known != host.operating_system:
             self._shared.journal.event(
                 self.config.server_id,
@@ -221,17 +234,16 @@ class HostCollection:
         # The tools of a host that is entered as another system say nothing of that one's.
         tools = host.tools if host is not None and host.operating_system == system else frozenset()
         plan = dialects.plan(system, self.config.intervals, commands, tools)
-        self._planned = {
-            planned.family: self._shared.series(self.config.server_id, planned.family)
-            for planned in plan
-            if planned.family not in self.config.disabled
-        }
-        return [planned for planned in plan if planned.family in self._planned and planned.family not in refused]
+        shown = [replace(line, command=self.config.commands.get(line.family, line.command)) for line in plan]
+        wanted = [line for line in plan if line.family not in self.config.disabled]
+        series = {line.family: self._shared.series(self.config.server_id, line.family) for line in wanted}
+        self.condition.plan(shown, series, dialects.parser_id(system))
+        return [line for line in wanted if line.family not in refused]
 
     async def _collect(self, shell: Shell, system: str) -> None:
         """Runs the plan until the session breaks, or each family has answered once."""
         plan = self._plan(system)
-        self._judge()
+        self.condition.judge()
         families = [
             asyncio.create_task(
                 self._streaming(shell, system, planned) if planned.stream else self._polling(shell, system, planned)
@@ -247,12 +259,12 @@ class HostCollection:
             await asyncio.gather(*families, *others, return_exceptions=True)
 
     async def _streaming(self, shell: Shell, system: str, planned: PlannedCommand) -> None:
-        series = self._planned[planned.family]
+        series = self.condition.series[planned.family]
         backoff = Backoff(1.0, 300.0)
         await asyncio.sleep(random.uniform(0, min(planned.interval_s, 2.0)))  # noqa: S311  spreads load
         while True:
             splitter = dialects.splitter(system, planned.command)
-            stream = Stream(system, planned, splitter, series, self._answered, once=self._shared.once)
+            stream = Stream(system, planned, splitter, series, self.condition.answered, once=self._shared.once)
             self._streams.append(stream)
             try:
                 await shell.follow(stream)
@@ -268,12 +280,23 @@ class HostCollection:
                 raise HostUnreachable(f"{self.config.target.where}: the connection broke")
             if stream.samples:
                 backoff.reset()
-                log.info("%s: `%s` ended; it is started again", self.config.hostname, planned.command)
-            self._answered(bool(stream.samples))
-            await asyncio.sleep(_RETRY_UNAVAILABLE_S if series.unavailable else backoff.wait_s())
+                self._tell_ended(stream)
+            self.condition.answered(bool(stream.samples))
+            await asyncio.sleep(RETRY_PARKED_S if series.unavailable or series.parked else backoff.wait_s())
+
+    def _tell_ended(self, stream: Stream) -> None:
+        """Why there is a gap; of a command that ends all the time it is told once a minute."""
+        planned, now = stream.planned, time.monotonic()
+        what = f"said nothing for {stream.silent_s:.0f} s" if stream.silent_s >= _SILENT_S else "ended"
+        text = f"`{planned.command}` {what} on {self.config.hostname} and is started again"
+        log.info("%s", text)
+        if now - self._ended_at.get(planned.family, -60.0) >= 60.0:
+            self._ended_at[planned.family] = now
+            details = {"family": planned.family, "command": planned.command, "exit_code": stream.exit_code}
+            self._shared.journal.event(self.config.server_id, "command_ended", text, details)
 
     async def _polling(self, shell: Shell, system: str, planned: PlannedCommand) -> None:
-        series = self._planned[planned.family]
+        series = self.condition.series[planned.family]
         due = time.monotonic() + random.uniform(0, min(planned.interval_s, 3.0))  # noqa: S311  spreads load
         first = True
         while True:
@@ -292,11 +315,12 @@ class HostCollection:
             else:
                 if not shell.session.alive:
                     raise HostUnreachable(f"{self.config.target.where}: the connection broke")
+                self.condition.took(planned, time.monotonic() - asked)
                 answer = Output(system, planned, output.text, output.arrival, output.exit_code)
-                self._answered(series.answered(answer))
+                self.condition.answered(series.answered(answer))
             if self._shared.once:
                 return
-            interval = _RETRY_UNAVAILABLE_S if series.unavailable else planned.interval_s
+            interval = RETRY_PARKED_S if series.unavailable or series.parked else planned.interval_s
             # The first sample comes soon; from the second on each host has a phase of its own.
             due += interval * (random.uniform(0.5, 1.0) if first else 1.0)  # noqa: S311  spreads load
             first = False
@@ -310,7 +334,8 @@ class HostCollection:
             now = time.monotonic()
             for stream in list(self._streams):
                 stream.check()
-                patience_s = max(15.0, 4 * stream.planned.interval_s)
+                self.condition.took(stream.planned, stream.silent_s - stream.planned.interval_s)
+                patience_s = max(_SILENT_S, 4 * stream.planned.interval_s)
                 if stream.silent_s < patience_s:
                     continue
                 if now - shell.heard_at >= patience_s:
@@ -322,27 +347,7 @@ class HostCollection:
     def _refuse(self, series: Series, system: str, planned: PlannedCommand, error: Exception) -> None:
         """What has no output: a command that can't be run, or gives no answer."""
         series.refuse(Output(system, planned, "", Arrival.now()), str(error))
-        self._judge()
-
-    def _answered(self, good: bool) -> None:
-        if not good or self.state != "up":
-            self._judge()
-
-    def _judge(self) -> None:
-        """The state that follows from how the families do."""
-        problems = [f"{name}: {series.problem}" for name, series in self._planned.items() if series.problem]
-        if problems:
-            self._tell("degraded", "; ".join(problems))
-        elif any(series.tally.samples for series in self._planned.values()) or not self._planned:
-            self._tell("up", "")
-
-    def _tell(self, state: str, message: str) -> None:
-        if (state, message) == (self.state, self.message):
-            return
-        before, self.state, self.message = self.state, state, message
-        if state != before:
-            log.info("%s: %s%s", self.config.hostname, state, f": {message}" if message else "")
-        self._shared.journal.state(self.config, state, message, before, datetime.now(UTC))
+        self.condition.judge()
 
 
 class _NotRecognised(Exception):

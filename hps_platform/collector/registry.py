@@ -17,7 +17,7 @@ from hps_platform.dialects import Host
 from hps_platform.errors import DatabaseUnavailable, SettingsError
 from hps_platform.ssh import Target
 from hps_platform.store import events, servers
-from hps_platform.store.database import Database
+from hps_platform.store.database import Connection, Database
 from hps_platform.store.events import Event
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Credentials, Server
@@ -28,11 +28,13 @@ _LOOK_EVERY_S = 3.0
 _AGAIN_AFTER_S = 2.0
 _SEEN_EVERY_S = 5.0
 _EVENTS_KEPT = 20_000
+_CLOCK_MOVED_S = 2.0
+"""The host tells whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostConfig:
-    """All that collecting from a host depends on; another `revision` is another configuration."""
+    """All that collecting from a host depends on. Configurations of two revisions that are equal go on undisturbed."""
 
     server_id: int
     hostname: str
@@ -41,7 +43,7 @@ class HostConfig:
     intervals: Mapping[str, float]
     commands: Mapping[str, str]
     disabled: frozenset[str]
-    revision: int
+    revision: int = field(compare=False)
     fault: str = ""
     """Why nobody can log in with what is stored: secrets that no key opens."""
 
@@ -79,18 +81,20 @@ class _Pending:
     """Reports that are not in the database yet; states and sightings only in their last version."""
 
     states: dict[int, tuple[str, str, datetime]] = field(default_factory=dict)
-    recognised: dict[int, Host] = field(default_factory=dict)
+    recognised: dict[int, tuple[str, Host, float | None]] = field(default_factory=dict)
+    plans: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
     seen: dict[int, datetime] = field(default_factory=dict)
 
     def urgent(self) -> bool:
-        return bool(self.states or self.recognised or self.events)
+        return bool(self.states or self.recognised or self.plans or self.events)
 
     def before(self, newer: "_Pending") -> "_Pending":
         """This one, whose writing failed, with what was reported meanwhile."""
         return _Pending(
             self.states | newer.states,
             self.recognised | newer.recognised,
+            self.plans | newer.plans,
             deque([*self.events, *newer.events], maxlen=_EVENTS_KEPT),
             self.seen | newer.seen,
         )
@@ -99,7 +103,7 @@ class _Pending:
 class Registry:
     """Methods that don't await only note down. Use it from one event loop."""
 
-    def __init__(self, db: Database, box: SecretBox, threads: Executor, *, only: str | None = None) -> None:
+    def __init__(self, db: Database, box: SecretBox, threads: Executor, *, only: int | None = None) -> None:
         self._db = db
         self._box = box
         self._threads = threads
@@ -135,7 +139,7 @@ class Registry:
         with self._db.connection() as conn:
             rows = servers.list_servers(conn, active_only=True)
             if self._only is not None:
-                rows = [row for row in rows if row.hostname.lower() == self._only.lower()]
+                rows = [row for row in rows if row.id == self._only]
             changed = [row.id for row in rows if self._revision(row.id) != row.revision]
             secrets = servers.credentials_of(conn, self._box, changed)
         return {
@@ -150,8 +154,11 @@ class Registry:
     def note_state(self, server_id: int, state: str, message: str, at: datetime) -> None:
         self._pending.states[server_id] = (state, message, at)
 
-    def note_recognised(self, server_id: int, host: Host) -> None:
-        self._pending.recognised[server_id] = host
+    def note_recognised(self, config: HostConfig, host: Host, clock_offset_s: float | None) -> None:
+        self._pending.recognised[config.server_id] = (config.hostname, host, clock_offset_s)
+
+    def note_plan(self, server_id: int, plan: list[dict[str, Any]]) -> None:
+        self._pending.plans[server_id] = plan
 
     def note_event(self, server_id: int | None, kind: str, message: str, details: Mapping[str, Any]) -> None:
         self._pending.events.append(Event(server_id, datetime.now(UTC), kind, message, details))
@@ -188,14 +195,42 @@ class Registry:
         with self._db.connection() as conn:
             for server_id, (state, message, at) in batch.states.items():
                 servers.set_state(conn, server_id, state, message, at)
-            for server_id, host in batch.recognised.items():
-                servers.recognised(
-                    conn,
-                    server_id,
-                    operating_system=host.operating_system,
-                    os_version=host.version,
-                    architecture=host.architecture,
-                )
+            for server_id, (hostname, host, clock_offset_s) in batch.recognised.items():
+                _write_recognised(conn, server_id, hostname, host, clock_offset_s)
+            servers.planned(conn, batch.plans)
             events.record(conn, list(batch.events))
             if batch.seen:
                 servers.seen(conn, batch.seen)
+
+
+def _write_recognised(
+    conn: Connection, server_id: int, hostname: str, host: Host, clock_offset_s: float | None
+) -> None:
+    """Stores what a host said of itself; what is new, or has changed, is an event."""
+    facts = {
+        "operating_system": host.operating_system,
+        "version": host.version,
+        "architecture": host.architecture,
+        "hostname": host.hostname,
+        "cpus": host.cpus,
+        "tools": sorted(host.tools),
+    }
+    before, offset_before = servers.recognised(conn, server_id, facts, clock_offset_s)
+    now = datetime.now(UTC)
+    if not before:
+        text = f"{hostname} is {host.operating_system} {host.version} on {host.architecture}"
+        events.record(conn, [Event(server_id, now, "recognised", text, facts)])
+    elif changed := [name for name in facts if before.get(name) != facts[name]]:
+        text = f"{hostname} has changed: " + "; ".join(
+            f"{name} was {_shown(before.get(name))} and is {_shown(facts[name])}" for name in changed
+        )
+        details = {name: {"before": before.get(name), "after": facts[name]} for name in changed}
+        events.record(conn, [Event(server_id, now, "changed", text, details)])
+    if clock_offset_s is not None and abs(clock_offset_s - (offset_before or 0.0)) > _CLOCK_MOVED_S:
+        text = f"the clock of {hostname} is {clock_offset_s:+.1f} s against the collector's"
+        moved = {"before_s": offset_before, "offset_s": clock_offset_s}
+        events.record(conn, [Event(server_id, now, "clock_offset", text, moved)])
+
+
+def _shown(fact: Any) -> str:
+    return " ".join(fact) or "nothing" if isinstance(fact, list) else str(fact)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hps_platform import dialects
 from hps_platform.dialects import Outcome, Parsed, PlannedCommand
 from hps_platform.dialects.commandline import programs
+from hps_platform.dialects.text import clean
 from hps_platform.metrics import rates
 from hps_platform.metrics.family import Family
 from hps_platform.metrics.sample import STREAMED, DeadLetter, Row, Sample
@@ -23,9 +24,16 @@ BUSIEST = 20
 """Processes kept by CPU and as many by memory."""
 
 _CLOCK_SET_BACK_MS = 60_000
+_STEP_MS = 8
+"""Timestamps are whole steps plus the number of times that the clock was set back: what is lived through again does not
+fall on moments that have samples already."""
+PARKED_AFTER = 3
+"""So many outputs in a row that nobody taught us to read, and the family is left alone on that host."""
+
 _LETTERS_AT_ONCE = 5
 _LETTER_EVERY_S = 60.0
 _NOT_FOUND = (126, 127)
+_LINES_SHOWN, _LINE_SHOWN = 3, 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,9 @@ class Tally:
     samples: int = 0
     rows: int = 0
     duplicates: int = 0
+    no_data: int = 0
+    failed: int = 0
+    unknown: int = 0
     dead_letters: int = 0
     suppressed: int = 0  # dead letters beyond the rate limit: counted, not kept
 
@@ -88,9 +99,16 @@ class Series:
     """Why this family gives nothing at the moment; empty when it does."""
     unavailable: bool = False
     """The host doesn't have the command."""
+    slip_s: float = 0.0
+    """How much later than an interval after the one before it the newest report of a stream arrived."""
+    parked: str = ""
+    """The first lines of output that was unknown time and again; empty unless the family is parked for that."""
+    _unknown_in_a_row: int = 0
     _seq: int = 0
     _last_ms: int = 0
+    _turn: int = 0
     _bad_in_a_row: int = 0
+    _reported_at: float = 0.0
     _counters: dict[str, Row] = field(default_factory=dict)
     _counted_at: float = 0.0
     _letters_left: float = _LETTERS_AT_ONCE
@@ -115,12 +133,15 @@ class Series:
             rows = rates.interval_rates(rows, _measured_s(output.planned))
         elif self.family.name == "netstat":
             rows = self._rated(rows, output.arrival)
+        if output.streamed:
+            self.slip_s = output.arrival.monotonic - self._reported_at - output.planned.interval_s
+            self._reported_at = output.arrival.monotonic
         self._seq += 1
         self.tally.samples += 1
         self.tally.rows += len(rows)
         self.tally.duplicates += parsed.duplicates
-        self._bad_in_a_row = 0
-        self.problem, self.unavailable = "", False
+        self._bad_in_a_row = self._unknown_in_a_row = 0
+        self.problem, self.unavailable, self.parked = "", False, ""
         self.emit(
             Sample(
                 family=self.family.name,
@@ -137,6 +158,17 @@ class Series:
             )
         )
         return True
+
+    @property
+    def standing(self) -> str:
+        """`ok`, `waiting` (nothing came yet), `unavailable`, `quarantined` or `failing`."""
+        if self.unavailable:
+            return "unavailable"
+        if self.parked:
+            return "quarantined"
+        if self.problem:
+            return "failing"
+        return "ok" if self.tally.samples else "waiting"
 
     def refuse(self, output: Output, reason: str) -> None:
         """A command that can't be run, never answers, or whose output can't even be cut into reports."""
@@ -155,11 +187,16 @@ class Series:
             return Parsed(Outcome.UNKNOWN, self.family.name, [], f"the parser gave up: {type(error).__name__}: {error}")
 
     def _stamp(self, moment_ms: int) -> int:
-        """Strictly growing, so that two samples never share a key; a clock that was set back is believed."""
-        if moment_ms <= self._last_ms and self._last_ms - moment_ms < _CLOCK_SET_BACK_MS:
-            moment_ms = self._last_ms + 1
-        self._last_ms = moment_ms
-        return moment_ms
+        """Strictly growing, so that two samples never share a key; a clock that was set back by far is believed."""
+        stamp = moment_ms - moment_ms % _STEP_MS + self._turn
+        if stamp <= self._last_ms:
+            if self._last_ms - moment_ms < _CLOCK_SET_BACK_MS:
+                stamp = self._last_ms + _STEP_MS
+            else:
+                self._turn = (self._turn + 1) % _STEP_MS
+                stamp = moment_ms - moment_ms % _STEP_MS + self._turn
+        self._last_ms = stamp
+        return stamp
 
     def _rated(self, rows: Sequence[Row], arrival: Arrival) -> list[Row]:
         rated = rates.counter_rates(rows, self._counters, arrival.monotonic - self._counted_at)
@@ -169,7 +206,19 @@ class Series:
 
     def _refuse(self, output: Output, outcome: Outcome, reason: str) -> None:
         self._bad_in_a_row += 1
+        match outcome:
+            case Outcome.UNKNOWN:
+                self.tally.unknown += 1
+            case Outcome.FAILED:
+                self.tally.failed += 1
+            case _:
+                self.tally.no_data += 1
         self.unavailable = outcome is Outcome.FAILED and output.exit_code in _NOT_FOUND
+        self._unknown_in_a_row = self._unknown_in_a_row + 1 if outcome is Outcome.UNKNOWN else 0
+        if self._unknown_in_a_row >= PARKED_AFTER or (self.parked and outcome is Outcome.UNKNOWN):
+            self.parked = _first_lines(output.text)
+        elif outcome is not Outcome.UNKNOWN:
+            self.parked = ""
         if outcome is Outcome.FAILED or self._bad_in_a_row > 1:
             self.problem = reason or outcome.value
         if self.unavailable:
@@ -205,6 +254,11 @@ class Series:
             return False
         self._letters_left -= 1
         return True
+
+
+def _first_lines(text: str) -> str:
+    lines = [line.rstrip()[:_LINE_SHOWN] for line in clean(text).split("\n") if line.strip()]
+    return "\n".join(lines[:_LINES_SHOWN]) or "(nothing but blanks)"
 
 
 def _by_cpu(row: Row) -> tuple[float, float, int]:

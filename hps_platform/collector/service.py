@@ -1,7 +1,8 @@
 """The collector: one process for many hosts, from the registry of servers to the topics of the families.
 
-It joins the parts: `registry` says which hosts, `host` collects from each, `samples` makes samples of what they print,
-`outbox` gets them to Kafka. Each part fails by itself: a host that is down, a database or a broker that is away.
+It joins the parts: `registry` says which hosts there are and `leases` which are this collector's, `host` collects from
+each, `samples` makes samples of what they print, `delivery` gets them to Kafka. Each part fails by itself: a host that
+is down, a database or a broker that is away.
 """
 
 import asyncio
@@ -16,19 +17,25 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import orjson
 
+from hps_platform.collector.delivery import Delivery, Producer, SpoolLimits
+from hps_platform.collector.figures import Figures
 from hps_platform.collector.host import HostCollection, Shared
-from hps_platform.collector.outbox import Message, Outbox, Sender
+from hps_platform.collector.leases import Leases
 from hps_platform.collector.registry import HostConfig, Registry
 from hps_platform.collector.samples import Origin, Series
+from hps_platform.collector.slot import Slot
+from hps_platform.collector.spool import Message
 from hps_platform.dialects import Host
-from hps_platform.errors import InvalidInput, KafkaUnavailable
+from hps_platform.errors import DatabaseUnavailable, InvalidInput
 from hps_platform.metrics import FAMILIES, wire
-from hps_platform.metrics.sample import DeadLetter, Sample
+from hps_platform.metrics.sample import STREAMED, DeadLetter, Sample
 from hps_platform.ssh import Reactor
+from hps_platform.store.collectors import Lease, Member
 from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 
@@ -36,16 +43,13 @@ log = logging.getLogger(__name__)
 
 _LOGIN_THREADS = 16
 _COMMAND_THREADS = 16
-_PUMP_EVERY_S = 0.1
 _LEAVING_S = 2.0
 _REPORT_EVERY_S = 300.0
 _DRAIN_S = 30.0
-
-
-class Producer(Sender, Protocol):
-    """What is used of `stream.Producer`."""
-
-    def flush(self, timeout_s: float) -> int: ...
+_GAP_S = 5.0
+_CLOCK_SET_S = 1.0
+_COLLECTED = ("connecting", "up", "slow", "degraded", "quarantined_output")
+"""States in which a host gives samples, or soon will: when there are none the reason is on this side."""
 
 
 class Collector:
@@ -57,30 +61,41 @@ class Collector:
         box: SecretBox,
         producer: Producer,
         prepare: Callable[[], object],
+        limits: SpoolLimits,
         *,
-        only: str | None = None,
+        only: int | None = None,
         once: bool = False,
     ) -> None:
-        """`prepare` makes sure that the topics are there; it is tried until it doesn't raise `KafkaUnavailable`."""
-        self.origin = Origin(socket.gethostname(), uuid.uuid4().hex)
-        self.outbox = Outbox(producer)
+        """`prepare` makes sure that the topics are there; it is tried until it doesn't raise `KafkaUnavailable`.
+
+        `once` needs no leases: a person wants to see what a host says, whoever collects from it.
+        """
+        self.slot = Slot(limits.folder)
+        name = socket.gethostname() + (f"-{self.slot.number + 1}" if self.slot.number else "")
+        self.origin = Origin(name, uuid.uuid4().hex)
         self.series: dict[tuple[int, str], Series] = {}
-        self._producer = producer
-        self._prepare = prepare
+        self.figures = Figures()
         self._once = once
         self._database_threads = ThreadPoolExecutor(3, "registry")
+        self._delivery_threads = ThreadPoolExecutor(2, "delivery")
+        self.delivery = Delivery(
+            producer, self.slot, limits, self._delivery_threads, prepare, partial(self.event, None)
+        )
         self._login_threads = ThreadPoolExecutor(_LOGIN_THREADS, "login")
         self._command_threads = ThreadPoolExecutor(_COMMAND_THREADS, "command")
         self._registry = Registry(db, box, self._database_threads, only=only)
+        self._lease_threads = ThreadPoolExecutor(1, "leases")
+        self._only = only
+        self.leases = Leases(db, self._lease_threads, self._member(), self._told, self._renamed)
+        self._wanted: Mapping[int, HostConfig] = {}
+        self._fenced = 0
+        self._settling = asyncio.Lock()
+        self._unseen_since: dict[int, Lease] = {}
         self._hosts: dict[int, tuple[HostConfig, HostCollection, asyncio.Task[None]]] = {}
         self._last: dict[int, tuple[HostConfig, HostCollection, asyncio.Task[None]]] = {}
         self._stopping: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._late = False
-        self._dropped = 0
-        self._pumping = False
 
-    # What hosts tell (`host.Journal`)
+    # What hosts tell (`condition.Journal`)
 
     def state(self, config: HostConfig, state: str, message: str, before: str, at: datetime) -> None:
         self._registry.note_state(config.server_id, state, message, at)
@@ -103,20 +118,11 @@ class Collector:
             },
         )
 
-    def recognised(self, config: HostConfig, host: Host) -> None:
-        self._registry.note_recognised(config.server_id, host)
-        self._registry.note_event(
-            config.server_id,
-            "recognised",
-            f"{config.hostname} is {host.operating_system} {host.version} on {host.architecture}",
-            {
-                "operating_system": host.operating_system,
-                "version": host.version,
-                "architecture": host.architecture,
-                "hostname": host.hostname,
-                "cpus": host.cpus,
-            },
-        )
+    def recognised(self, config: HostConfig, host: Host, clock_offset_s: float | None) -> None:
+        self._registry.note_recognised(config, host, clock_offset_s)
+
+    def planned(self, config: HostConfig, plan: list[dict[str, Any]]) -> None:
+        self._registry.note_plan(config.server_id, plan)
 
     def event(self, server_id: int | None, kind: str, message: str, details: Mapping[str, Any]) -> None:
         self._registry.note_event(server_id, kind, message, details)
@@ -130,8 +136,18 @@ class Collector:
         return self.series[key]
 
     def _emit(self, item: Sample | DeadLetter) -> None:
+        if self._once:
+            fence: wire.Headers = []
+        elif item.server_id in self.leases.fences and self.leases.valid:
+            fence = [("fence", str(self.leases.fences[item.server_id]).encode())]
+        else:
+            # The lease on its host has ended: that is its new collector's to tell.
+            self.figures.fenced += 1
+            return
         if isinstance(item, DeadLetter):
-            self._put(Message(wire.DEAD_LETTER_TOPIC, wire.key(item.server_id), wire.encode_dead_letter(item)))
+            self.delivery.put(
+                Message(wire.DEAD_LETTER_TOPIC, wire.key(item.server_id), wire.encode_dead_letter(item), fence)
+            )
             return
         family = FAMILIES[item.family]
         try:
@@ -153,21 +169,31 @@ class Collector:
                 )
             )
             return
+        if item.parser.endswith(STREAMED):
+            self.figures.slipped(self.series[item.server_id, item.family].slip_s)
         self._registry.note_seen(item.server_id, time.time_ns() // 1_000_000)
-        self._put(Message(family.topic, wire.key(item.server_id), value, headers))
+        self.delivery.put(Message(family.topic, wire.key(item.server_id), value, headers + fence))
+        if item.server_id in self._unseen_since:
+            self._tell_gap(self._unseen_since.pop(item.server_id))
+
+    def _tell_gap(self, lease: Lease) -> None:
+        """Says for how long nobody collected from a host that is collected from again."""
+        now = datetime.now(UTC)
+        since = lease.last_seen_at
+        if since is None or (now - since).total_seconds() < _GAP_S or lease.state not in _COLLECTED:
+            return
+        if lease.holder is None:
+            reason = "it changed hands"
+        elif lease.holder == self.slot.identity:
+            reason = "the collector was started again"
+        else:
+            reason = f"collector {lease.holder_name} was gone"
+        text = f"nothing was collected from {since:%Y-%m-%d %H:%M:%S}Z to {now:%H:%M:%S}Z: {reason}"
+        details = {"from": since.isoformat(), "until": now.isoformat(), "collector": lease.holder_name}
+        self.event(lease.server_id, "gap", text, details)
 
     def _put_json(self, topic: str, server_id: int, fields: Mapping[str, Any]) -> None:
-        self._put(Message(topic, wire.key(server_id), orjson.dumps(fields)))
-
-    def _put(self, message: Message) -> None:
-        self.outbox.put(message)
-        if not self._pumping and self._loop is not None:
-            self._pumping = True
-            self._loop.call_soon(self._pump)
-
-    def _pump(self) -> None:
-        self._pumping = False
-        self.outbox.pump()
+        self.delivery.put(Message(topic, wire.key(server_id), orjson.dumps(fields)))
 
     # Running
 
@@ -181,8 +207,8 @@ class Collector:
         return [
             (
                 config.hostname,
-                host.state,
-                host.message,
+                host.condition.state,
+                host.condition.message,
                 {
                     family: f"{series.tally.rows} rows" if series.tally.samples else series.problem or "nothing"
                     for (server_id, family), series in self.series.items()
@@ -195,11 +221,16 @@ class Collector:
     async def run(self) -> None:
         """Returns after `stop`, or in `once` when every host has answered or failed."""
         _allow_many_files()
-        self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._reactor = Reactor()
         self._shared = Shared(
-            self._login_threads, self._command_threads, self, self._series, self._reactor, once=self._once
+            self._login_threads,
+            self._command_threads,
+            self,
+            self._series,
+            self._reactor,
+            self.figures,
+            once=self._once,
         )
         log.info("collector %s starts session %s", self.origin.collector, self.origin.session)
         self.event(None, "started", f"collector {self.origin.collector} started", {"session": self.origin.session})
@@ -207,16 +238,17 @@ class Collector:
             asyncio.create_task(part, name=name)
             for name, part in (
                 ("registry", self._follow_registry()),
+                *(() if self._once else (("leases", self._follow_leases()),)),
                 ("reports", self._registry.write_forever()),
-                ("kafka", self._open_outbox()),
-                ("pump", self._keep_pumping()),
+                ("delivery", self.delivery.run()),
+                ("clock", self._watch_clock()),
                 ("summary", self._summarise()),
             )
         ]
         try:
             await self._until_stopped(parts)
             if self._once:
-                await self._drain(_DRAIN_S)
+                await self.delivery.drain(_DRAIN_S)
         finally:
             await self._leave(parts)
 
@@ -224,30 +256,80 @@ class Collector:
         assert self._stopping is not None  # noqa: S101  set by `run`
         stopped = asyncio.create_task(self._stopping.wait())
         done, _ = await asyncio.wait([stopped, *parts], return_when=asyncio.FIRST_COMPLETED)
-        while stopped not in done and all(task.get_name() == "kafka" for task in done):
-            parts = [part for part in parts if part not in done]
-            done, _ = await asyncio.wait([stopped, *parts], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
         stopped.cancel()
 
+    def _member(self) -> Member:
+        return Member(self.slot.identity, self.origin.session, self.origin.collector, self._only)
+
+    def _renamed(self) -> Member:
+        self.slot.draw_identity()
+        return self._member()
+
+    def _told(self) -> Mapping[str, Any]:
+        """What the other processes of the platform may know of this one."""
+        hosts = [host for _, host, _ in self._hosts.values()]
+        return self.figures.as_dict(
+            (host.condition.state for host in hosts),
+            sum(host.connected for host in hosts),
+            (series.tally for series in self.series.values()),
+            self.delivery.outbox,
+        )
+
     async def _follow_registry(self) -> None:
-        """Starts, restarts and ends the collection from hosts as the registry changes."""
         async for wanted in self._registry.configurations():
-            gone = [server_id for server_id, (config, _, _) in self._hosts.items() if wanted.get(server_id) != config]
-            ended = [self._hosts[server_id][:2] for server_id in gone if server_id not in wanted]
+            self._wanted = wanted
+            await self._settle()
+            if self._once:
+                await asyncio.gather(*(task for _, _, task in self._hosts.values()))
+                return
+
+    async def _follow_leases(self) -> None:
+        async for _ in self.leases.changes():
+            for lease in self.leases.taken.values():
+                self._unseen_since[lease.server_id] = lease
+                if lease.holder not in (None, self.slot.identity):
+                    text = f"{self.origin.collector} collects from it now: {lease.holder_name} is gone"
+                    self.event(lease.server_id, "handed_over", text, {"from": lease.holder_name})
+            self._tell_fenced()
+            if self.leases.lost:
+                self.event(None, "leases_lost", "nothing is collected: leases could not be renewed in time", {})
+            await self._settle()
+
+    def _tell_fenced(self) -> None:
+        """Samples that were numbered and not sent: the hole in their numbers has a reason."""
+        count, self._fenced = self.figures.fenced - self._fenced, self.figures.fenced
+        if count:
+            text = f"{count} outputs came after the leases on their hosts had ended, and were left out"
+            self.event(None, "dropped", text, {"messages": count, "reason": "leases had ended"})
+
+    def _running(self) -> list[tuple[int, HostCollection]]:
+        return [(server_id, host) for server_id, (_, host, _) in self._hosts.items()]
+
+    async def _settle(self) -> None:
+        """Starts, restarts and ends the collection from hosts as the registry and the leases have it."""
+        async with self._settling:
+            wanted = (
+                self._wanted
+                if self._once
+                else {
+                    server_id: config for server_id, config in self._wanted.items() if server_id in self.leases.fences
+                }
+            )
+            gone = [
+                server_id for server_id, (_, host, _) in self._hosts.items() if not host.serves(wanted.get(server_id))
+            ]
+            ended = [self._hosts[server_id][:2] for server_id in gone if server_id not in self._wanted]
             await self._end_hosts(gone)
             for config, host in ended:
-                self.state(config, "paused", "no longer collected from", host.state, datetime.now(UTC))
+                self.state(config, "paused", "no longer collected from", host.condition.state, datetime.now(UTC))
             for server_id, config in wanted.items():
                 if server_id not in self._hosts:
                     host = HostCollection(config, self._shared)
                     task = asyncio.create_task(self._guard(host), name=config.hostname)
                     self._hosts[server_id] = (config, host, task)
             log.info("collecting from %d servers", len(self._hosts))
-            if self._once:
-                await asyncio.gather(*(task for _, _, task in self._hosts.values()))
-                return
 
     async def _guard(self, host: HostCollection) -> None:
         """The boundary of a host: whatever goes wrong inside stays there."""
@@ -267,42 +349,24 @@ class Collector:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _open_outbox(self) -> None:
-        """Opens the outbox once the topics are there."""
-        loop = asyncio.get_running_loop()
+    async def _watch_clock(self) -> None:
+        """Tells when somebody has set this machine's clock: samples are stamped by it."""
+        ahead = time.time() - time.monotonic()
         while True:
-            try:
-                await loop.run_in_executor(self._database_threads, self._prepare)
-            except KafkaUnavailable as error:
-                log.warning("samples wait for Kafka: %s", error)
-                await asyncio.sleep(2.0)
-            else:
-                self.outbox.open = True
-                return
-
-    async def _keep_pumping(self) -> None:
-        while True:
-            await asyncio.sleep(_PUMP_EVERY_S if len(self.outbox) else 5 * _PUMP_EVERY_S)
-            self.outbox.pump()
-            if self.outbox.late != self._late:
-                self._late = self.outbox.late
-                kind, text = (
-                    ("kafka_away", "does not take samples") if self._late else ("kafka_back", "takes samples again")
-                )
-                log.warning("Kafka %s; %d messages wait", text, len(self.outbox))
-                self.event(None, kind, f"Kafka {text}", {"waiting": len(self.outbox)})
-            if self.outbox.dropped != self._dropped and not self._late:
-                lost = self.outbox.dropped - self._dropped
-                self._dropped = self.outbox.dropped
-                log.error("%d messages were dropped while Kafka was away", lost)
-                self.event(None, "dropped", f"{lost} messages were dropped while Kafka was away", {"messages": lost})
+            await asyncio.sleep(1.0)
+            before, ahead = ahead, time.time() - time.monotonic()
+            if abs(ahead - before) > _CLOCK_SET_S:
+                way = "forward" if ahead > before else "back"
+                text = f"the collector's clock was set {way} by {abs(ahead - before):.1f} s"
+                log.warning("%s", text)
+                self.event(None, "clock_set", text, {"seconds": round(ahead - before, 1)})
 
     async def _summarise(self) -> None:
         while True:
             await asyncio.sleep(_REPORT_EVERY_S)
             states: dict[str, int] = {}
             for _, host, _ in self._hosts.values():
-                states[host.state] = states.get(host.state, 0) + 1
+                states[host.condition.state] = states.get(host.condition.state, 0) + 1
             tallies = [series.tally for series in self.series.values()]
             log.info(
                 "%s; %d samples, %d dead letters and %d like them, %d messages wait",
@@ -310,7 +374,7 @@ class Collector:
                 sum(tally.samples for tally in tallies),
                 sum(tally.dead_letters for tally in tallies),
                 sum(tally.suppressed for tally in tallies),
-                len(self.outbox),
+                len(self.delivery.outbox),
             )
 
     async def _leave(self, parts: list["asyncio.Task[None]"]) -> None:
@@ -325,22 +389,16 @@ class Collector:
         await self._end_hosts(list(self._hosts))
         self._reactor.close()
         self.event(None, "stopped", f"collector {self.origin.collector} stopped", {"session": self.origin.session})
-        with suppress(TimeoutError):  # it is lost with a warning of its own
+        with suppress(TimeoutError, DatabaseUnavailable):  # told with a warning; leases end by themselves
             async with asyncio.timeout(_LEAVING_S / 2):
                 await self._registry.write()
-        await self._drain(_LEAVING_S / 2)
-        if len(self.outbox):
-            log.error("%d messages could not be sent before leaving", len(self.outbox))
-        self._producer.flush(0.1)
-        for threads in (self._database_threads, self._login_threads, self._command_threads):
+                await asyncio.get_running_loop().run_in_executor(self._lease_threads, self.leases.leave)
+        await self.delivery.drain(_LEAVING_S / 2)
+        self.delivery.close()
+        self.slot.release()
+        others = (self._delivery_threads, self._lease_threads, self._login_threads, self._command_threads)
+        for threads in (self._database_threads, *others):
             threads.shutdown(wait=False, cancel_futures=threads is not self._command_threads)
-
-    async def _drain(self, timeout_s: float) -> None:
-        """Waits until Kafka has taken everything, or the time is over."""
-        deadline = time.monotonic() + timeout_s
-        while len(self.outbox) and time.monotonic() < deadline:
-            self.outbox.pump()
-            await asyncio.sleep(0.02)
 
 
 def _allow_many_files() -> None:

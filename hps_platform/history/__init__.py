@@ -4,6 +4,7 @@ Where the numbers come from (raw rows, rollups, or both) is `hps_platform.store.
 of landing is in the live tail, not here.
 """
 
+from hps_platform.history.availability import Availability, availability
 from hps_platform.history.cache import cached
 from hps_platform.history.fleet import OVERVIEW_COLUMNS, overview
 from hps_platform.history.provenance import Sources, trace
@@ -13,11 +14,13 @@ __all__ = [
     "MAX_ROWS",
     "OVERVIEW_COLUMNS",
     "Answer",
+    "Availability",
     "How",
     "Question",
     "Sources",
     "answer",
     "asked",
+    "availability",
     "cached",
     "overview",
     "query",

@@ -1,5 +1,6 @@
 """Whether a service is well, asked of the service itself, and how much memory its processes hold."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -7,9 +8,12 @@ from functools import cache
 import httpx
 import psutil
 
+from hps_platform.errors import DatabaseUnavailable
 from hps_platform.settings import Settings
 from hps_platform.stack import kafka, postgres
 from hps_platform.stack.services import Health
+from hps_platform.store import collectors
+from hps_platform.store.database import session
 
 _TIMEOUT_S = 3.0
 _HEARTBEAT_S = 120.0
@@ -23,6 +27,8 @@ _DAEMONS = """
 
 def ask(health: Health, settings: Settings) -> tuple[bool, str]:
     """Whether it is well, and a sentence about it. Never raises, takes a few seconds at most."""
+    if health.kind == "collector":
+        return _collector(settings)
     checks: dict[str, Callable[[Health, Settings], str]] = {
         "postgres": _postgres,
         "kafka": _kafka,
@@ -106,6 +112,23 @@ def _ssh(health: Health, _: Settings) -> str:
     except OSError as error:
         return f"no answer on {health.target} ({error.strerror or type(error).__name__})"
     return "" if greeting == b"SSH-" else f"{health.target} does not speak SSH"
+
+
+def _collector(settings: Settings) -> tuple[bool, str]:
+    """What collectors said of their hosts; the processes themselves are the supervisor's business."""
+    try:
+        with session(settings.dsn(), application_name="hps status", statement_timeout_s=_TIMEOUT_S) as conn:
+            alive = [presence for presence in collectors.presences(conn) if presence.alive]
+    except DatabaseUnavailable as error:
+        return False, f"its hosts are unknown: {error}"
+    if not alive:
+        return False, "has not said that it is alive"
+    states: Counter[str] = Counter()
+    for presence in alive:
+        states.update(presence.figures.get("states", {}))
+    others = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state not in ("up", ""))
+    words = f"{states['up']} of {states.total()} hosts up" + (f", {others}" if others else "")
+    return True, words + (f"; {len(alive)} collectors" if len(alive) > 1 else "")
 
 
 def memory_mb(pid: int) -> float:

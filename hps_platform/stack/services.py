@@ -19,7 +19,7 @@ from hps_platform.errors import StackError
 from hps_platform.settings import Settings, variable
 from hps_platform.stack.record import ADDRESSES, Record, reachable
 
-Kind = Literal["postgres", "kafka", "http", "grpc", "daemon", "ssh", "process"]
+Kind = Literal["postgres", "kafka", "http", "grpc", "daemon", "ssh", "collector", "process"]
 CODE_LOCATION = "hps_platform"
 
 
@@ -185,7 +185,7 @@ def collector() -> Service:
     return Service(
         "collector",
         (sys.executable, "-m", "hps_platform.cli", "collect"),
-        Health("process", "", "runs"),
+        Health("collector", "", "collects"),
         after=("schema", "topics"),
     )
 

@@ -57,7 +57,7 @@ def translated() -> Iterator[None]:
         yield
     except psycopg.errors.QueryCanceled as error:
         raise QueryTimeout(f"PostgreSQL gave up on a query: {explained(error)}") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout) as error:
         raise DatabaseUnavailable(f"PostgreSQL does not answer: {explained(error)}") from error
 
 

@@ -54,3 +54,43 @@ def list_events(
             {"server_id": server_id, "start": start, "end": end, "limit": limit},
         )
         return cursor.fetchall()
+
+
+def states(conn: Connection[Any], server_id: int, start: datetime, end: datetime) -> list[tuple[datetime, str]]:
+    """A server's states by the moment each began, ascending: the one that held at `start`, and all until `end`."""
+    rows = conn.execute(
+        """
+        SELECT at, details ->> 'state' FROM collector_events
+        WHERE server_id = %(server_id)s AND kind = 'state' AND at < %(end)s AND at >= coalesce((
+            SELECT max(at) FROM collector_events
+            WHERE server_id = %(server_id)s AND kind = 'state' AND at <= %(start)s), %(start)s)
+        ORDER BY at, id
+        """,
+        {"server_id": server_id, "start": start, "end": end},
+    )
+    return rows.fetchall()
+
+
+def gaps(conn: Connection[Any], server_id: int, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """When no collector was running for a server, as far as it touches `start` to `end`; in order."""
+    rows = conn.execute(
+        """
+        SELECT (details ->> 'from')::timestamptz AS since, (details ->> 'until')::timestamptz FROM collector_events
+        WHERE server_id = %s AND kind = 'gap' AND at >= %s AND (details ->> 'from')::timestamptz < %s ORDER BY since
+        """,
+        (server_id, start, end),
+    )
+    return rows.fetchall()
+
+
+def prune(conn: Connection[Any], before: datetime) -> int:
+    """Deletes events older than `before`, but of each server the state that held then; returns how many."""
+    deleted = conn.execute(
+        """
+        DELETE FROM collector_events AS old WHERE at < %(before)s AND NOT (kind = 'state' AND id = (
+            SELECT id FROM collector_events
+            WHERE server_id = old.server_id AND kind = 'state' AND at < %(before)s ORDER BY at DESC, id DESC LIMIT 1))
+        """,
+        {"before": before},
+    )
+    return deleted.rowcount

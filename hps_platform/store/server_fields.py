@@ -9,11 +9,13 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 from pydantic import SecretStr
 
+from hps_platform.analysis import maintenance
 from hps_platform.errors import InvalidInput
 from hps_platform.metrics import FAMILIES
 
@@ -151,15 +153,66 @@ def _disabled(where: str, value: Any) -> list[str]:
     return sorted(_families(where, dict.fromkeys(map(str, value))))
 
 
+def _time_zone(where: str, value: Any) -> str:
+    text = _text(where, value, longest=64)
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput(f"{where} {text!r} is no time zone: as in Europe/Vienna or UTC") from None
+    return text
+
+
+def _group(where: str, value: Any) -> str:
+    return _text(where, value, longest=64)
+
+
+def _maintenance(where: str, value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list | tuple):
+        raise InvalidInput(f"{where} must be a list of windows")
+    return [_window(f"{where}[{number}]", window) for number, window in enumerate(value)]
+
+
+def _window(where: str, value: Any) -> dict[str, Any]:
+    """One of the two forms of `analysis.maintenance`."""
+    if isinstance(value, Mapping) and set(value) == {"from", "until"}:
+        try:
+            since, until = (maintenance.moment(str(value[name]), ZoneInfo("UTC")) for name in ("from", "until"))
+        except ValueError:
+            raise InvalidInput(f"{where}: from and until must be moments, as in 2026-03-01T22:00") from None
+        if until <= since:
+            raise InvalidInput(f"{where}: until must be after from")
+        return {name: str(value[name]) for name in ("from", "until")}
+    if not isinstance(value, Mapping) or set(value) != {"days", "start", "end"}:
+        raise InvalidInput(
+            f'{where} must be {{"from": "2026-03-01T22:00", "until": "2026-03-02T04:00"}}'
+            ' or {"days": ["sat"], "start": "22:00", "end": "04:00"}'
+        )
+    days = value["days"]
+    if not isinstance(days, list | tuple) or not days or set(map(str, days)) - set(maintenance.DAYS):
+        raise InvalidInput(f"{where}.days must be a list of {', '.join(maintenance.DAYS)}")
+    for name in ("start", "end"):
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(value[name])):
+            raise InvalidInput(f"{where}.{name} must be a time of day, as in 22:00")
+    return {
+        "days": [day for day in maintenance.DAYS if day in days],
+        "start": str(value["start"]),
+        "end": str(value["end"]),
+    }
+
+
 _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "intervals": _intervals,
     "commands": _commands,
     "disabled": _disabled,
+    "group": _group,
+    "time_zone": _time_zone,
+    "maintenance": _maintenance,
 }
 
 
 def _settings(name: str, value: Any) -> dict[str, Any]:
-    """`{"intervals": {family: seconds}, "commands": {family: command line}, "disabled": [family]}`."""
+    """`{"intervals": {family: seconds}, "commands": {family: command line}, "disabled": [family], "group": name,
+    "time_zone": name, "maintenance": [window]}`, all of them optional."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):

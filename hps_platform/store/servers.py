@@ -46,6 +46,10 @@ class Server:
     state: str
     state_message: str
     state_since: datetime
+    facts: dict[str, Any]
+    recognised_at: datetime | None
+    clock_offset_s: float | None
+    plan: list[dict[str, Any]]
     last_seen_at: datetime | None
     revision: int
     created_at: datetime
@@ -60,7 +64,8 @@ class Server:
 
     @property
     def status(self) -> str:
-        """`paused`, `pending_host_key`, or the state: connecting up degraded auth_failed key_changed unreachable."""
+        """`paused`, `pending_host_key`, or the state: connecting up slow degraded quarantined_output
+        auth_failed key_changed unreachable."""
         if not self.is_active:
             return "paused"
         if self.host_key is None:
@@ -87,7 +92,8 @@ class Credentials:
 
 _COLUMNS = """
     id, hostname, host(ip_address) AS ip_address, ssh_port, ssh_username, operating_system, os_version, architecture,
-    host_key, is_active, owner, organisation, tags, settings, state, state_message, state_since, last_seen_at, revision,
+    host_key, is_active, owner, organisation, tags, settings, state, state_message, state_since, facts, recognised_at,
+    clock_offset_s, plan, last_seen_at, revision,
     created_at, updated_at, ssh_password IS NOT NULL AS has_password, ssh_private_key IS NOT NULL AS has_private_key
 """
 _SELECT = f"SELECT {_COLUMNS} FROM servers"  # noqa: S608  fixed text
@@ -208,17 +214,35 @@ def set_state(conn: Connection[Any], server_id: int, state: str, message: str, s
 
 
 def recognised(
-    conn: Connection[Any], server_id: int, *, operating_system: str, os_version: str, architecture: str
-) -> None:
-    """Fills what nobody entered; the version is always the host's own word."""
+    conn: Connection[Any], server_id: int, facts: Mapping[str, Any], clock_offset_s: float | None
+) -> tuple[dict[str, Any], float | None]:
+    """Stores what a host said of itself, and returns what it had said before and its clock's offset then.
+
+    Fills `operating_system` and `architecture` where nobody entered them; the version is always the host's own word.
+    """
+    before = conn.execute("SELECT facts, clock_offset_s FROM servers WHERE id = %s FOR UPDATE", (server_id,)).fetchone()
     conn.execute(
         """
         UPDATE servers SET operating_system = coalesce(operating_system, %s), os_version = %s,
-               architecture = coalesce(architecture, %s)
+               architecture = coalesce(architecture, %s), facts = %s, recognised_at = now(),
+               clock_offset_s = coalesce(%s, clock_offset_s)
         WHERE id = %s
         """,
-        (operating_system, os_version or None, architecture or None, server_id),
-    )
+        (
+            facts["operating_system"], facts["version"] or None, facts["architecture"] or None, Jsonb(dict(facts)),
+            clock_offset_s, server_id,
+        ),
+    )  # fmt: skip
+    return (before[0], before[1]) if before else (dict(facts), clock_offset_s)
+
+
+def planned(conn: Connection[Any], plans: Mapping[int, list[dict[str, Any]]]) -> None:
+    """Which command is run for which family on each of these servers, and how that goes."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE servers SET plan = %s WHERE id = %s",
+            [(Jsonb(plan), server_id) for server_id, plan in plans.items()],
+        )
 
 
 def seen(conn: Connection[Any], moments: Mapping[int, datetime]) -> None:

@@ -1,10 +1,20 @@
 """Liveness, readiness and Prometheus' text; and that what nobody foresaw is answered and logged."""
 
 import re
+from collections import Counter
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from dash_app.data import Data
+from hps_platform import stream
+from hps_platform.collector.figures import Figures
+from hps_platform.collector.outbox import Outbox
+from hps_platform.collector.samples import Tally
+from hps_platform.collector.spool import Message, Spool
+from hps_platform.store import collectors
+from hps_platform.store.collectors import Member
 from hps_platform_tests.integration.api.conftest import Web
 
 
@@ -41,6 +51,40 @@ def test_metrics_are_prometheus_text(web: Web, server_id: int) -> None:
     number = r"[-+0-9.e]+"
     for line in lines:
         assert re.fullmatch(rf'# (HELP|TYPE) \w+ .+|\w+({{\w+="[^"]*"(,\w+="[^"]*")*}})? {number}', line), line
+
+
+def test_collectors_are_in_the_metrics_each_under_its_name(web: Web, tmp_path: Path) -> None:
+    figures = Figures(logins=3, failures=Counter(unreachable=2), fenced=1)
+    for late_s in (-0.01, 0.01, 0.3, 60.0):
+        figures.slipped(late_s)
+    outbox = Outbox(stream.Producer("127.0.0.1:9", "test"), Spool(tmp_path, max_bytes=2**20, max_age_s=60))
+    outbox.put(Message("hps.vmstat", b"1", b"{}"))
+    told = figures.as_dict(["up", "up", "slow"], 3, [Tally(samples=7, unknown=2, dead_letters=1)], outbox)
+    members = [Member(uuid4(), "s", name) for name in ("first", "second")]
+    with web.db.connection() as conn:
+        for member in members:
+            collectors.register(conn, member, 60)
+            collectors.renew(conn, member, 60, told)
+    with web.viewer as client:
+        lines = client.get("/metrics").text.splitlines()
+    with web.db.connection() as conn:
+        for member in members:
+            collectors.leave(conn, member)
+    for name in ("first", "second"):
+        assert {
+            f'hps_collector_up{{collector="{name}"}} 1',
+            f'hps_collector_logins_total{{collector="{name}"}} 3',
+            f'hps_collector_login_failures_total{{collector="{name}",state="unreachable"}} 2',
+            f'hps_collector_hosts{{collector="{name}",state="up"}} 2',
+            f'hps_collector_outputs_total{{collector="{name}",outcome="rows"}} 7',
+            f'hps_collector_outputs_total{{collector="{name}",outcome="unknown"}} 2',
+            f'hps_collector_messages_waiting{{collector="{name}"}} 1',
+            f'hps_collector_slip_seconds_bucket{{collector="{name}",le="0.05"}} 2',
+            f'hps_collector_slip_seconds_bucket{{collector="{name}",le="0.5"}} 3',
+            f'hps_collector_slip_seconds_bucket{{collector="{name}",le="+Inf"}} 4',
+            f'hps_collector_slip_seconds_count{{collector="{name}"}} 4',
+        } <= set(lines)
+    assert sum(line.startswith("# TYPE hps_collector_logins_total") for line in lines) == 1
 
 
 def test_the_unforeseen_is_logged_and_not_told(

@@ -1,10 +1,12 @@
 """The registry over REST: fields, secrets that never come back, pages, and every refusal."""
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from hps_platform.store import events, servers
 from hps_platform_tests.integration.api.conftest import Web
 
 
@@ -161,6 +163,9 @@ def test_health_of_a_server_that_was_never_seen(web: Web, server_id: int) -> Non
     assert health["server_id"] == server_id
     assert health["status"] == "pending_host_key"
     assert health["last_seen_at"] is None
+    assert (health["plan"], health["facts"], health["clock_offset_s"]) == ([], {}, None)
+    assert health["availability"]["available_pct"] is None
+    assert len(health["availability"]["days"]) == 30
     assert {family["metric"] for family in health["families"]} >= {"vmstat", "process", "memory"}
     assert not any(family["fresh"] for family in health["families"])
 
@@ -179,3 +184,29 @@ def test_paths_without_their_slash(web: Web) -> None:
         wrong_method = client.post("/api/metrics/vmstat/")
         assert wrong_method.status_code == 405
         assert wrong_method.headers["content-type"] == "application/problem+json"
+
+
+def test_health_shows_plan_and_availability(web: Web, server_id: int) -> None:
+    now = datetime.now(UTC)
+    line = {
+        **{"family": "filesystem", "command": "df -kP", "interval_s": 300, "streamed": False, "overridden": False},
+        **{"parser": "linux/1", "state": "quarantined", "reason": "no filesystem", "first_lines": "Belegung"},
+    }
+    states = [("up", 40), ("unreachable", 0.02), ("up", 0.01)]
+    with web.db.connection() as conn:
+        servers.planned(conn, {server_id: [line]})
+        servers.recognised(
+            conn, server_id, {"operating_system": "linux", "version": "12", "architecture": "x86_64"}, -2.5
+        )
+        events.record(
+            conn,
+            [
+                events.Event(server_id, now - timedelta(days=ago), "state", state, {"state": state})
+                for state, ago in states
+            ],
+        )
+    with web.viewer as client:
+        health = client.get(f"/api/servers/{server_id}/health/").json()
+    assert health["plan"] == [line]
+    assert (health["clock_offset_s"], health["facts"]["version"]) == (-2.5, "12")
+    assert 99.9 < health["availability"]["available_pct"] < 100

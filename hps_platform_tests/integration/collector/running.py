@@ -1,17 +1,24 @@
-"""A collector running inside the test, on a real database and a real broker, and ways to wait for what it does."""
+"""A collector inside the test or beside it, on a real database and a real broker, and ways to wait for what it does."""
 
 import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 from cryptography.fernet import Fernet
+from psycopg.conninfo import conninfo_to_dict
 
 from hps_platform import stream
-from hps_platform.collector import Collector
+from hps_platform.collector import Collector, SpoolLimits
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.store import servers
 from hps_platform.store.database import Database
@@ -42,18 +49,15 @@ class Platform:
         self.bootstrap = bootstrap
         self.key = key or Fernet.generate_key().decode()
         self.box = SecretBox(self.key)
+        self.folder = Path(tempfile.mkdtemp(prefix="collectors-"))
         stream.ensure_topics(bootstrap, partitions=2, replication=1, retention_hours=1)
         self._records: list[Record] = []
         self._reader: stream.RangeReader | None = None
         self._starts = {place: high for place, (_, high) in stream.watermarks(bootstrap, stream.topics()).items()}
 
     def add(self, name: str, host: ScriptedHost, **fields: Any) -> Server:
-        return self.add_fields(
-            hostname=name,
-            ip_address="127.0.0.1",
-            ssh_port=host.port,
-            **{"ssh_username": "mon", "ssh_password": PASSWORD, "host_key": host.public_key, **fields},
-        )
+        known = {"ip_address": "127.0.0.1", "ssh_port": host.port, "ssh_username": "mon", "ssh_password": PASSWORD}
+        return self.add_fields(**{"hostname": name, **known, "host_key": host.public_key, **fields})
 
     def add_fields(self, **fields: Any) -> Server:
         with self.db.connection() as conn:
@@ -100,16 +104,18 @@ class Platform:
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
+        shutil.rmtree(self.folder)
 
 
 @contextmanager
-def running(platform: Platform, *, once: bool = False) -> Iterator[Collector]:
+def running(platform: Platform, *, once: bool = False, folder: Path | None = None) -> Iterator[Collector]:
     """A collector in a thread of its own; stopped at the end, which must take no longer than 3 s."""
     collector = Collector(
         platform.db,
         platform.box,
         stream.Producer(platform.bootstrap, "test"),
         lambda: stream.ensure_topics(platform.bootstrap, partitions=2, replication=1, retention_hours=1),
+        SpoolLimits(folder or platform.folder),
         once=once,
     )
     failures: list[BaseException] = []
@@ -141,3 +147,30 @@ def running(platform: Platform, *, once: bool = False) -> Iterator[Collector]:
         took = time.monotonic() - started
     assert failures == []
     assert once or took < 3.0, f"stopping took {took:.1f} s"
+
+
+@contextmanager
+def collector_process(platform: Platform, log: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """`hps --debug collect` as its own process, its words in `log`."""
+    dsn = conninfo_to_dict(platform.db.dsn)
+    environment = {
+        **os.environ,
+        "HPS_DATA_DIR": str(log.parent),
+        "DATABASE_HOST": str(dsn["host"]),
+        "DATABASE_PORT": str(dsn["port"]),
+        "POSTGRES_USER": str(dsn["user"]),
+        "POSTGRES_PASSWORD": str(dsn["password"]),
+        "POSTGRES_DB": str(dsn["dbname"]),
+        "KAFKA_BOOTSTRAP_SERVERS": platform.bootstrap,
+        "FIELD_ENCRYPTION_KEY": platform.key,
+        "HPS_KAFKA_PARTITIONS": "2",
+    }
+    command = [sys.executable, "-m", "hps_platform.cli", "--debug", "collect", *arguments]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import asyncssh
 import pytest
@@ -10,7 +11,7 @@ from hps_platform import dialects
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.store import events
 from hps_platform.store.database import Database, migrate
-from hps_platform_tests.integration.collector.linux import VMSTAT_HEADER, linux, printing
+from hps_platform_tests.integration.collector.linux import UNAME, VMSTAT_HEADER, linux, printing
 from hps_platform_tests.integration.collector.running import Platform, eventually, running
 from hps_platform_tests.integration.ssh.hosts import Terminal, scripted_host
 
@@ -231,3 +232,83 @@ def test_secrets_that_no_key_opens_keep_one_host_out(platform: Platform, postgre
             platform.wait_for_samples(mine, "vmstat", 1)
         other.close()
     assert "FIELD_ENCRYPTION_KEY" in state.state_message
+
+
+def test_output_that_nobody_can_read_parks_its_family_with_the_reason_and_its_first_lines(platform: Platform) -> None:
+    strange = "Belegung der Platten\nplatte0 voll\nplatte1 leer\n"
+
+    async def odd_vmstat(terminal: Terminal) -> int:
+        while True:
+            terminal.print("Prozesse Speicher Zeit\n 1 2 3\n")
+            await terminal.pause(0.5)
+
+    with scripted_host(linux(df=printing(strange), vmstat=odd_vmstat)) as host:
+        server = platform.add("lin1", host, settings={"intervals": {"filesystem": 1, "vmstat": 1}})
+        with running(platform):
+            state = platform.wait_for_state(server, "quarantined_output", within_s=40)
+            platform.wait_for_samples(server, "memory", 1)
+
+            def parked() -> dict[str, dict[str, object]] | None:
+                plan = {line["family"]: line for line in platform.server(server).plan}
+                return plan if plan["filesystem"]["state"] == plan["vmstat"]["state"] == "quarantined" else None
+
+            plan = eventually(parked, within_s=40)
+            asked = [command for command in host.commands if "df" in command or "vmstat" in command]
+            platform.wait_for_samples(server, "netstat", 2)
+            assert [command for command in host.commands if "df" in command or "vmstat" in command] == asked
+    assert "filesystem" in state.state_message or "vmstat" in state.state_message
+    assert plan["filesystem"]["first_lines"] == strange.rstrip()
+    assert plan["memory"]["state"] == "ok"
+    assert plan["iostat"]["state"] == "unavailable"
+    letters = [letter for letter in platform.letters(server) if letter["family"] == "filesystem"]
+    assert [letter["raw"] for letter in letters] == [strange] * 3
+    with platform.db.connection() as conn:
+        happened = [event for event in events.list_events(conn, server_id=server.id) if event.kind == "quarantined"]
+    assert {event.details["family"] for event in happened} == {"filesystem", "vmstat"}
+
+
+def test_what_a_host_says_of_itself_is_kept_and_a_change_is_an_event(platform: Platform) -> None:
+    said = {"cpus": 2, "ahead_s": 30}
+
+    async def uname(terminal: Terminal) -> int:
+        clock = datetime.now(UTC) + timedelta(seconds=said["ahead_s"])
+        told = f"hps.node=testhost\nhps.cpus={said['cpus']}\nhps.clock={clock:%Y-%m-%dT%H:%M:%S}\n"
+        terminal.print(f"{UNAME.splitlines()[0]}\n{told}")
+        return 0
+
+    def happened(kind: str) -> list[events.Event]:
+        with platform.db.connection() as conn:
+            return [event for event in events.list_events(conn, server_id=server.id) if event.kind == kind]
+
+    with scripted_host(linux(uname=uname)) as host:
+        server = platform.add("lin1", host)
+        with running(platform):
+            (first,) = eventually(lambda: happened("recognised"))
+            seen = platform.server(server)
+            said.update(cpus=8, ahead_s=-90)
+            host.drop_connections()
+            (change,) = eventually(lambda: happened("changed"))
+            again = platform.server(server)
+    assert first.message == "lin1 is linux 6.1.0-13-amd64 on x86_64"
+    assert (seen.facts["cpus"], again.facts["cpus"]) == (2, 8)
+    assert (change.message, change.details) == (
+        "lin1 has changed: cpus was 2 and is 8",
+        {"cpus": {"before": 2, "after": 8}},
+    )
+    assert seen.clock_offset_s == pytest.approx(30, abs=1)
+    assert again.clock_offset_s == pytest.approx(-90, abs=1)
+    offsets = [event.details["offset_s"] for event in happened("clock_offset")]
+    assert offsets == [again.clock_offset_s, seen.clock_offset_s]
+
+
+def test_settings_that_say_nothing_about_collecting_disturb_nobody(platform: Platform) -> None:
+    with scripted_host(linux()) as host:
+        server = platform.add("lin1", host)
+        with running(platform):
+            platform.wait_for_samples(server, "vmstat", 2)
+            platform.update(server, tags=["prod"], settings={"group": "web", "time_zone": "Europe/Vienna"})
+            platform.update(server, owner="unix")
+            other = platform.add("lin2", host)
+            platform.wait_for_samples(other, "vmstat", 2)  # so the changes before it have been seen, too
+            logins = host.logins
+        assert logins == 2

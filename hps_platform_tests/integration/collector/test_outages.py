@@ -1,12 +1,8 @@
 """What happens when something else goes away: Kafka, PostgreSQL, or the collector itself."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,40 +14,11 @@ from hps_platform.stack.postgres import Postgres
 from hps_platform.store import events
 from hps_platform.store.database import Database, migrate
 from hps_platform_tests.integration.collector.linux import linux
-from hps_platform_tests.integration.collector.running import Platform, eventually, running
+from hps_platform_tests.integration.collector.running import Platform, collector_process, eventually, running
 from hps_platform_tests.integration.ssh.hosts import OpenSsh, open_ssh, scripted_host
 
 PASSWORD = "planted-password-4711"
 PASSPHRASE = "planted-passphrase-4712"
-
-
-@contextmanager
-def collector_process(platform: Platform, log: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """`hps --debug collect` as its own process, its words in `log`."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    dsn = conninfo_to_dict(platform.db.dsn)
-    environment = {
-        **os.environ,
-        "HPS_DATA_DIR": str(log.parent),
-        "DATABASE_HOST": str(dsn["host"]),
-        "DATABASE_PORT": str(dsn["port"]),
-        "POSTGRES_USER": str(dsn["user"]),
-        "POSTGRES_PASSWORD": str(dsn["password"]),
-        "POSTGRES_DB": str(dsn["dbname"]),
-        "KAFKA_BOOTSTRAP_SERVERS": platform.bootstrap,
-        "FIELD_ENCRYPTION_KEY": platform.key,
-        "HPS_KAFKA_PARTITIONS": "2",
-    }
-    command = [sys.executable, "-m", "hps_platform.cli", "--debug", "collect", *arguments]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(10)
 
 
 @pytest.fixture
@@ -145,11 +112,11 @@ def test_samples_wait_for_kafka_and_arrive_in_order(postgres_dsn: str, tmp_path:
             with running(platform) as collector:
                 platform.wait_for_samples(server, "vmstat", 3)
                 broker.stop()
-                eventually(lambda: len(collector.outbox) > 20)
+                eventually(lambda: len(collector.delivery.outbox) > 20)
                 broker.start()
-                eventually(lambda: len(collector.outbox) < 5, within_s=40)
+                eventually(lambda: len(collector.delivery.outbox) < 5, within_s=40)
                 samples = platform.wait_for_samples(server, "vmstat", 20)
-            assert collector.outbox.dropped == 0
+            assert collector.delivery.outbox.dropped == 0
             numbers = [int(record.headers["seq"]) for record in samples]
             assert numbers == list(range(1, len(numbers) + 1))
             with db.connection() as conn:

@@ -168,6 +168,8 @@ class OpenSsh:
     port: int
     public_keys: dict[str, str]
     client_key: str
+    folder: Path
+    """Where its configuration and its log, `sshd.log`, are."""
     process: "subprocess.Popen[bytes]"
 
     def target(self, *, host_key: str | None = "", private_key: str | None = None) -> Target:
@@ -212,7 +214,7 @@ def open_ssh(folder: Path) -> Iterator[OpenSsh]:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log, stdout=log)
     try:
         _wait_for_port(port, process)
-        yield OpenSsh(port, {key.split()[0]: key for key in public}, (folder / "client").read_text(), process)
+        yield OpenSsh(port, {key.split()[0]: key for key in public}, (folder / "client").read_text(), folder, process)
     finally:
         process.terminate()
         process.wait(10)

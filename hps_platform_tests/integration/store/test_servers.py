@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from hps_platform.errors import Conflict, InvalidInput, NotFound, SettingsError
-from hps_platform.store import events, servers
+from hps_platform.store import collectors, events, servers
+from hps_platform.store.collectors import Member
 from hps_platform.store.database import Database, migrate
 from hps_platform.store.events import Event
 from hps_platform.store.secrets import SecretBox
@@ -110,13 +113,78 @@ def test_state_and_last_seen_are_the_collectors_word_and_no_change_of_the_regist
         before = servers.registry_version(conn)
         servers.set_state(conn, server.id, "up", "", NOW)
         servers.set_state(conn, server.id, "up", "still", NOW + timedelta(hours=1))
-        servers.recognised(conn, server.id, operating_system="aix", os_version="7.2", architecture="powerpc")
+        facts = {"operating_system": "aix", "version": "7.2", "architecture": "powerpc", "cpus": 4}
+        assert servers.recognised(conn, server.id, facts, 1.5) == ({}, None)
+        assert servers.recognised(conn, server.id, {**facts, "cpus": 8}, None) == (facts, 1.5)
+        servers.planned(conn, {server.id: [{"family": "vmstat", "command": "vmstat 2"}]})
         servers.seen(conn, {server.id: NOW})
         servers.seen(conn, {server.id: NOW - timedelta(hours=1)})
         after = servers.get_server(conn, server.id)
         assert servers.registry_version(conn) == before
     assert (after.status, after.status_message, after.state_since) == ("up", "still", NOW)
     assert (after.operating_system, after.os_version, after.last_seen_at) == ("aix", "7.2", NOW)
+    assert (after.facts["cpus"], after.clock_offset_s) == (8, 1.5)
+    assert after.plan == [{"family": "vmstat", "command": "vmstat 2"}]
+
+
+def test_states_and_gaps_of_a_range_begin_with_what_held_at_its_start(db: Database) -> None:
+    def state(hours: float, name: str) -> Event:
+        return Event(1, NOW + timedelta(hours=hours), "state", name, {"state": name})
+
+    gap = {"from": (NOW - timedelta(hours=1)).isoformat(), "until": (NOW + timedelta(hours=1)).isoformat()}
+    with db.connection() as conn:
+        events.record(conn, [state(-3, "connecting"), state(-2, "up"), state(1, "unreachable"), state(9, "up")])
+        events.record(conn, [Event(2, NOW, "state", "paused", {"state": "paused"})])
+        events.record(conn, [Event(1, NOW + timedelta(hours=1), "gap", "", gap)])
+        found = events.states(conn, 1, NOW, NOW + timedelta(hours=5))
+        gaps = events.gaps(conn, 1, NOW, NOW + timedelta(hours=5))
+    assert [(at - NOW, name) for at, name in found] == [
+        (timedelta(hours=-2), "up"),
+        (timedelta(hours=1), "unreachable"),
+    ]
+    assert gaps == [(NOW - timedelta(hours=1), NOW + timedelta(hours=1))]
+
+
+def test_pruned_events_leave_the_state_that_held(db: Database) -> None:
+    old = [
+        Event(server, NOW - timedelta(days=days), kind, f"{kind} {days}", {"state": "up"})
+        for server in (1, 2)
+        for days, kind in ((100, "state"), (95, "state"), (94, "gap"), (1, "state"))
+    ]
+    with db.connection() as conn:
+        events.record(conn, [*old, Event(None, NOW - timedelta(days=99), "started", "collector")])
+        assert events.prune(conn, NOW - timedelta(days=90)) == 5
+        left = [event.message for event in events.list_events(conn, server_id=1)]
+    assert left == ["state 1", "state 95"]
+
+
+def test_a_lease_is_valid_as_long_as_its_collector_says_that_it_is_alive(db: Database, box: SecretBox) -> None:
+    one, two = (Member(uuid4(), f"session {name}", name) for name in ("one", "two"))
+    with db.connection() as conn:
+        server = servers.add_server(conn, box, {"hostname": "aix1", "ssh_username": "mon"}).id
+        servers.add_server(conn, box, {"hostname": "off", "ssh_username": "mon", "is_active": False})
+        for member in (one, two):
+            collectors.register(conn, member, 60)
+        assert collectors.take(conn, one, [server]) == {server: 1}
+        (lease,) = collectors.leases(conn)
+        assert (lease.holder, lease.holder_name, lease.fence, lease.valid) == (one.id, "one", 1, True)
+        collectors.give_back(conn, two, [server])
+        assert collectors.leases(conn) == [lease], "nobody gives back what another one has"
+        assert collectors.renew(conn, one, -1, {"states": {"up": 1}})
+        assert [member.name for member in collectors.alive(conn)] == ["two"]
+        assert not collectors.leases(conn)[0].valid
+        assert collectors.take(conn, two, [server]) == {server: 2}
+        again = replace(two, session="another session")
+        collectors.register(conn, again, 60)
+        assert not collectors.renew(conn, two, 60, {})
+        (lease,) = collectors.leases(conn)
+        assert (lease.holder, lease.fence, lease.valid) == (two.id, 3, True)
+        collectors.leave(conn, two)
+        assert collectors.leases(conn)[0].valid, "the session that is over has nothing to give back"
+        collectors.leave(conn, again)
+        assert collectors.leases(conn)[0].holder is None
+        shown = {presence.name: (presence.alive, presence.figures) for presence in collectors.presences(conn)}
+    assert shown == {"one": (False, {"states": {"up": 1}}), "two": (False, {})}
 
 
 def test_events_are_listed_newest_first(db: Database) -> None:

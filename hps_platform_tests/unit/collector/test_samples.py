@@ -64,7 +64,19 @@ def test_two_samples_never_share_a_moment_but_a_clock_that_was_set_back_is_belie
     vmstat = series("vmstat")
     for wall_ms in (10_000_000, 10_000_000, 9_999_000, 5_000_000):
         vmstat.answered(_report(wall_ms))
-    assert [sample.timestamp_ms for sample in emitted.samples] == [10_000_000, 10_000_001, 10_000_002, 5_000_000]
+    assert [sample.timestamp_ms for sample in emitted.samples] == [10_000_000, 10_000_008, 10_000_016, 5_000_001]
+
+
+def test_moments_that_are_lived_through_again_after_the_clock_was_set_back_give_no_duplicates(
+    series: Callable[[str], Series], emitted: Emitted
+) -> None:
+    vmstat = series("vmstat")
+    for _ in range(3):
+        for second in range(0, 200, 2):
+            vmstat.answered(_report(1_000_000_000 + second * 1000, monotonic=second))
+    stamps = [sample.timestamp_ms for sample in emitted.samples]
+    assert len(set(stamps)) == 300
+    assert all(abs(stamp - stamp // 1000 * 1000) < 8 for stamp in stamps)
 
 
 def test_reports_held_up_on_the_way_are_stamped_an_interval_apart(
@@ -198,3 +210,48 @@ def test_a_parser_that_fails_ends_nothing(
     assert not series("vmstat").answered(_report(0))
     assert emitted.letters[0].raw == REPORT
     assert "ZeroDivisionError" in emitted.letters[0].reason
+
+
+def _answer(text: str, exit_code: int = 0) -> Output:
+    return Output("linux", NET, text, Arrival(1_000_000, 0.0), exit_code)
+
+
+NET_TEXT = (
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes    packets errs drop fifo frame compressed multicast"
+    "|bytes    packets errs drop fifo colls carrier compressed\n"
+    "  eth0: 5000 100 0 0 0 0 0 0 6000 700 0 0 0 0 0 0\n"
+)
+
+
+def test_output_that_is_unknown_three_times_in_a_row_parks_the_family_until_it_is_read(
+    series: Callable[[str], Series], emitted: Emitted
+) -> None:
+    netstat = series("netstat")
+    strange = "\x1b[1mTabelle der Karten\x1b[0m\n\n karte0 1 2\n karte1 3 4\n karte2 5 6\n"
+    assert not netstat.answered(_answer(strange))
+    assert not netstat.answered(_answer(strange))
+    assert netstat.standing == "failing"
+    netstat.answered(_answer(strange))
+    assert netstat.standing == "quarantined"
+    assert netstat.parked == "Tabelle der Karten\n karte0 1 2\n karte1 3 4"
+    assert [letter.raw for letter in emitted.letters] == [strange] * 3
+    netstat.answered(_answer(strange))
+    assert netstat.parked
+    assert netstat.answered(_answer(NET_TEXT))
+    assert (netstat.standing, netstat.parked, netstat.problem) == ("ok", "", "")
+
+
+def test_only_unknown_output_in_a_row_parks_a_family(series: Callable[[str], Series]) -> None:
+    netstat = series("netstat")
+    for text in ("strange", "strange", "", "strange", "strange", NET_TEXT, "strange", "strange"):
+        netstat.answered(_answer(text))
+        assert netstat.parked == ""
+
+
+def test_a_command_that_is_missing_is_unavailable_and_no_dead_letter(
+    series: Callable[[str], Series], emitted: Emitted
+) -> None:
+    netstat = series("netstat")
+    netstat.answered(_answer("sh: netstat: not found\n", exit_code=127))
+    assert (netstat.standing, emitted.letters) == ("unavailable", [])

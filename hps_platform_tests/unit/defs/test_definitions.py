@@ -21,6 +21,7 @@ ASSETS: Mapping[str, list[str]] = {
     "detection/anomalies": ["models/champions", *FEATURES],
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
+    "maintenance/collector_events": [],
 }
 CHECKS = sorted((asset, check) for asset in SAMPLES for check in ("complete", "conserved", "fresh"))
 SCHEDULES = {

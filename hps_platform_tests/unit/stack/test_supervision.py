@@ -152,10 +152,12 @@ def test_a_taken_port_is_refused_before_anything_starts() -> None:
         ("grpc", "127.0.0.1:{port}", "no answer on"),
         ("daemon", "http://127.0.0.1:{port}", "heartbeats are unknown"),
         ("ssh", "127.0.0.1:{port}", "no answer on"),
+        ("collector", "", "its hosts are unknown"),
     ],
 )
 def test_nobody_there_is_said_in_words(kind: services.Kind, target: str, words: str) -> None:
-    well, message = health.ask(Health(kind, target.format(port=ports.free_port()), ""), Settings())
+    nowhere = Settings(postgres_port=ports.free_port())
+    well, message = health.ask(Health(kind, target.format(port=ports.free_port()), ""), nowhere)
     assert not well
     assert words in message
 

@@ -1,0 +1,141 @@
+"""Samples that wait on disk: through a broker that is away, and through the collector's own end."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hps_platform.errors import KafkaUnavailable
+from hps_platform.metrics import FAMILIES, wire
+from hps_platform.stack.kafka import Kafka
+from hps_platform.stack.ports import free_port
+from hps_platform.store import events
+from hps_platform.store.database import Database, migrate
+from hps_platform.store.servers import Server
+from hps_platform.stream import Record
+from hps_platform_tests.integration.collector.linux import VMSTAT_HEADER, Script, linux
+from hps_platform_tests.integration.collector.running import Platform, collector_process, eventually
+from hps_platform_tests.integration.ssh.hosts import Terminal, scripted_host
+
+_HOSTS = 12
+_LINE = " {r}  0      0 411204  80412 901216    0    0    18    95  611 1204  7  2 90  1  0\n"
+_LOST_AT_MOST_S = 0.2
+
+
+class Printed:
+    """A host's vmstat that numbers its lines in column `r`, and the moment of each."""
+
+    def __init__(self) -> None:
+        self.at: dict[int, float] = {}
+
+    def script(self) -> Script:
+        async def vmstat(terminal: Terminal) -> int:
+            terminal.print(VMSTAT_HEADER + _LINE.format(r=0))
+            while True:
+                await terminal.pause(0.1)
+                number = len(self.at) + 1
+                self.at[number] = time.monotonic()
+                terminal.print(_LINE.format(r=number))
+
+        return vmstat
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Kafka]:
+    made = Kafka(tmp_path / "kafka", port=free_port(), controller_port=free_port())
+    made.prepare()
+    made.start()
+    yield made
+    made.stop()
+
+
+@contextmanager
+def fleet(platform: Platform) -> Iterator[list[tuple[Server, Printed]]]:
+    with ExitStack() as stack:
+        found = []
+        for number in range(_HOSTS):
+            printed = Printed()
+            host = stack.enter_context(scripted_host(linux(vmstat=printed.script())))
+            found.append((platform.add(f"lin{number}", host), printed))
+        yield found
+
+
+def _landed(platform: Platform, server: Server) -> set[int]:
+    try:
+        values = [record.value for record in platform.samples(server, "vmstat")]
+    except KafkaUnavailable:  # it is just starting
+        return set()
+    return set(wire.decode(FAMILIES["vmstat"], values)["r"].to_list()) if values else set()
+
+
+def _in_order(records: list[Record]) -> bool:
+    """Whether each session's numbers grow; what was sent twice comes again from where it began."""
+    seen: dict[tuple[bytes, int], list[int]] = {}
+    for record in records:
+        seen.setdefault((record.headers["session"], record.partition), []).append(int(record.headers["seq"]))
+    return all(list(dict.fromkeys(numbers)) == sorted(set(numbers)) for numbers in seen.values())
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["kafka there", "kafka away"])
+def test_a_kill_loses_no_more_than_what_came_in_the_last_200_ms(
+    postgres_dsn: str, broker: Kafka, tmp_path: Path, away: bool
+) -> None:
+    migrate(postgres_dsn)
+    with Database(postgres_dsn) as db:
+        platform = Platform(db, broker.bootstrap)
+        with fleet(platform) as hosts:
+            with collector_process(platform, tmp_path / "first.log") as process:
+                for server, _ in hosts:
+                    platform.wait_for_samples(server, "vmstat", 3)
+                if away:
+                    broker.stop()
+                until = [len(printed.at) + 60 for _, printed in hosts]
+                eventually(lambda: all(len(printed.at) > end for (_, printed), end in zip(hosts, until, strict=True)))
+                process.send_signal(signal.SIGKILL)
+                killed_at = time.monotonic()
+                process.wait(10)
+            received_until = killed_at - _LOST_AT_MOST_S
+            kept = [
+                (server, {number for number, at in printed.at.items() if at < received_until})
+                for server, printed in hosts
+            ]
+            if away:
+                broker.start()
+            with collector_process(platform, tmp_path / "second.log"):
+                eventually(lambda: all(lines <= _landed(platform, server) for server, lines in kept), within_s=40)
+        assert all(_in_order(platform.samples(server, "vmstat")) for server, _ in kept)
+        if away:
+            with db.connection() as conn:
+                assert "left_over" in {event.kind for event in events.list_events(conn)}
+        platform.close()
+
+
+def test_a_collector_that_is_stopped_while_kafka_is_away_leaves_its_samples_to_the_next(
+    postgres_dsn: str, broker: Kafka, tmp_path: Path
+) -> None:
+    migrate(postgres_dsn)
+    with Database(postgres_dsn) as db:
+        platform = Platform(db, broker.bootstrap)
+        printed = Printed()
+        with scripted_host(linux(vmstat=printed.script())) as host:
+            server = platform.add("lin1", host)
+            with collector_process(platform, tmp_path / "first.log") as process:
+                platform.wait_for_samples(server, "vmstat", 3)
+                broker.stop()
+                until = len(printed.at) + 30
+                eventually(lambda: len(printed.at) > until)
+                process.terminate()
+                assert process.wait(10) == 0
+        assert "wait on disk" in (tmp_path / "first.log").read_text()
+        broker.start()
+        with collector_process(platform, tmp_path / "second.log") as process:
+            eventually(lambda: set(range(1, until)) <= _landed(platform, server), within_s=40)
+            process.terminate()
+            assert process.wait(10) == 0
+        records = platform.samples(server, "vmstat")
+        assert [int(record.headers["seq"]) for record in records] == list(range(1, len(records) + 1))
+        assert not list((tmp_path / "collector").rglob("*.spool"))
+        platform.close()
