@@ -171,6 +171,27 @@ def test_a_socket_that_takes_nothing_is_sent_to_later(sshd: OpenSsh) -> None:
     driven(sshd.target(), story)
 
 
+def test_a_silent_connection_is_kept_alive(sshd: OpenSsh) -> None:
+    async def story(shell: Shell) -> None:
+        transport = shell.session._transport
+        sent: list[bytes] = []
+        write = transport.packetizer.write_all
+
+        def noted(out: bytes) -> None:
+            sent.append(out)
+            write(out)
+
+        transport.packetizer.write_all = noted  # type: ignore[method-assign]
+        transport.keep_alive()
+        assert sent == []
+        transport.packetizer.moved_at -= 60
+        transport.keep_alive()
+        assert len(sent) == 1
+        assert (await shell.run("echo alive", 20)).text == "alive\n"
+
+    driven(sshd.target(), story)
+
+
 def test_a_lost_connection_ends_commands_that_run_and_that_begin() -> None:
     async def forever(command: str, terminal: Terminal) -> int:
         terminal.print("first\n")
