@@ -87,17 +87,18 @@ class Reactor:
     def _turn(self) -> None:
         self._next = None
         ready = self._selector.select(0)
+        if ready:
+            # Before anything else: whatever goes wrong below, the other connections are read.
+            self._unwatch()
+            self._next = self.loop.call_later(self.TURN_S, self._turn)
+        else:
+            self._watch()
         for key, events in ready:
             transport: Any = key.data
             if events & selectors.EVENT_WRITE and transport.send_unsent() and transport in self._connections:
                 self._selector.modify(transport.sock, selectors.EVENT_READ, transport)
             if events & selectors.EVENT_READ and transport in self._connections:
                 transport.drive()
-        if ready:
-            self._unwatch()
-            self._next = self.loop.call_later(self.TURN_S, self._turn)
-        else:
-            self._watch()
 
     def _keep_alive(self) -> None:
         for transport in list(self._connections):
