@@ -44,7 +44,6 @@ class Batch:
     hours: set[tuple[str, datetime, int]] = field(default_factory=set)
     by_day: dict[tuple[str, date], int] = field(default_factory=dict)
     oldest_ms: int = 0
-    newest_ms: int = 0
 
     @property
     def offsets(self) -> dict[str, dict[int, Range]]:
@@ -162,15 +161,21 @@ def _plausible(family: Family, frame: pl.DataFrame, now: datetime) -> _Decoded:
     return _Decoded(frame, bad)
 
 
-def _decode_family(family: Family, records: Sequence[Record], now: datetime) -> tuple[pl.DataFrame, list[Rejected]]:
+def _decode_family(
+    family: Family, records: Sequence[Record], carried: sequence.Carried, now: datetime
+) -> tuple[pl.DataFrame, list[Rejected]]:
     """Rows with provenance and `message`, and what was rejected."""
     schema = family.schema.encode()
     reasons: dict[int, str] = {}
-    for index, record in enumerate(records):
-        if not record.value.strip():
-            reasons[index] = "the message is empty"
-        elif record.headers.get("schema", schema) != schema:
-            reasons[index] = f"schema {_text(record, 'schema')} instead of {family.schema}"
+    if carried.schemas - {schema}:
+        shown = ((index, record.headers.get("schema", schema)) for index, record in enumerate(records))
+        reasons = {
+            index: f"schema {said.decode('utf-8', 'replace')} instead of {family.schema}"
+            for index, said in shown
+            if said != schema
+        }
+    for index in [index for index, record in enumerate(records) if not record.value or record.value.isspace()]:
+        reasons[index] = "the message is empty"
     good = [index for index in range(len(records)) if index not in reasons] if reasons else range(len(records))
     frames, bad = _decode_halving(family, [records[index].value for index in good], 0)
     frame = pl.concat(frames) if frames else pl.DataFrame(schema={**family.frame_schema, "message": pl.UInt32})
@@ -235,11 +240,9 @@ def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: date
     now = now or datetime.now(UTC)
     batch = Batch(dict(moves), records=records)
     if records:
-        batch.oldest_ms = min(record.timestamp_ms for record in records)
-        batch.newest_ms = max(record.timestamp_ms for record in records)
-    by_topic: dict[str, list[Record]] = {}
-    for record in records:
-        by_topic.setdefault(record.topic, []).append(record)
+        batch.oldest_ms = min([record.timestamp_ms for record in records])
+    topics = {record.topic for record in records}
+    by_topic = {topic: [record for record in records if record.topic == topic] for topic in topics}
     letters: list[Rejected] = []
     numbered: list[pl.DataFrame] = []
     for topic, own in sorted(by_topic.items()):
@@ -247,9 +250,10 @@ def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: date
         if family is None:
             letters += [_dead_letter(record) for record in own]
             continue
-        frame, rejected = _decode_family(family, own, now)
+        carried = sequence.read_ends(own)
+        frame, rejected = _decode_family(family, own, carried, now)
         batch.rejected += rejected
-        numbered.append(sequence.messages(family.name, own, frame, rejected))
+        numbered.append(sequence.messages(family.name, own, carried, frame, rejected))
         if frame.is_empty():
             continue
         batch.rows.append(family_rows(family, frame))

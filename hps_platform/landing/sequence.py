@@ -4,7 +4,9 @@ A collector numbers the samples of each host and family, 1, 2, 3 …, anew in ea
 that follow each other are one entry. Pure.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -42,37 +44,83 @@ def _numbers(values: list[bytes | None]) -> pl.Series:
     return _texts(values).cast(pl.Int64, strict=False)
 
 
-def messages(family: str, records: Sequence[Record], frame: pl.DataFrame, rejected: Iterable[Rejected]) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the headers of records say of their numbers: `session` ('' for none), `seq`; `schemas` that were seen."""
+
+    session: pl.Series
+    seq: pl.Series
+    schemas: set[bytes]
+
+
+def read_all(records: Sequence[Record]) -> Carried:
+    """From the headers of every record."""
+    headers = [record.headers for record in records]
+    session = _texts([one.get("session") for one in headers])
+    usable = session.str.len_bytes().is_between(1, MAX_SESSION) & ~session.str.contains("\0", literal=True)
+    seq = _numbers([one.get("seq") for one in headers])
+    good = (usable & (seq >= 0)).fill_null(value=False)
+    known = pl.DataFrame({"session": session, "seq": seq}).select(
+        pl.when(good).then("session").otherwise(pl.lit("")), pl.when(good).then("seq")
+    )
+    return Carried(known["session"], known["seq"], {one["schema"] for one in headers if "schema" in one})
+
+
+def read_ends(records: Sequence[Record]) -> Carried:
+    """From the headers of the first and the last record of each server, where those in between follow from them.
+
+    They do when both have one session and numbers as far apart as there are records. Only records that come again, or
+    another session's between them, could make up for just as many that are lost: `messages` looks for times that come
+    again, and `exact` is for rows that turn out to be there already.
+    """
+    keys = [record.key for record in records]
+    last = {key: index for index, key in enumerate(keys)}
+    first = {key: index for index, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
+    if 4 * len(last) > len(records):
+        return read_all(records)
+    count = Counter(keys)
+    begin, end = read_all([records[index] for index in first.values()]), read_all([records[last[key]] for key in first])
+    sizes = pl.Series([count[key] for key in first], dtype=pl.Int64)
+    regular = (begin.session == end.session) & (begin.session != "") & (end.seq - begin.seq + 1 == sizes)
+    if not regular.fill_null(value=False).all():
+        return read_all(records)
+    number = {key: index for index, key in enumerate(first)}
+    ends = pl.DataFrame({"session": begin.session, "seq": begin.seq})
+    server = pl.Series("server", [number[key] for key in keys], dtype=pl.UInt32)
+    following = pl.int_range(pl.len(), dtype=pl.Int64).over("server")
+    found = ends[server].with_columns(server).with_columns(pl.col("seq") + following)
+    return Carried(found["session"], found["seq"], begin.schemas | end.schemas)
+
+
+def messages(
+    family: str, records: Sequence[Record], carried: Carried, frame: pl.DataFrame, rejected: Iterable[Rejected]
+) -> pl.DataFrame:
     """`frame` has the rows that are to land, with `message`, the index into `records`."""
-    carried = pl.DataFrame(
+    rows = (
+        frame.select("message", "server_id", "timestamp", minute=pl.col("timestamp").dt.truncate("1m"))
+        .group_by("message", "minute", maintain_order=True)
+        .agg(pl.col("server_id", "timestamp").first(), pl.len().cast(pl.Int64).alias("landed_rows"))
+    )
+    if rows.select((pl.col("timestamp").diff().over("server_id") <= 0).any()).item():
+        carried = read_all(records)  # times that come again: numbers may come again as well
+    joined = pl.DataFrame(
         {
             "message": pl.int_range(len(records), dtype=pl.UInt32, eager=True),
             "key": _numbers([record.key for record in records]),
             "produced": pl.Series([record.timestamp_ms for record in records], dtype=pl.Int64).cast(_MINUTE),
-            "session": _texts([record.headers.get("session") for record in records]),
-            "seq": _numbers([record.headers.get("seq") for record in records]),
+            "session": carried.session,
+            "seq": carried.seq,
             "kafka_partition": pl.Series([record.partition for record in records], dtype=pl.Int16),
             "kafka_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
         }
-    ).with_columns(
-        pl.when(pl.col("session").str.len_bytes().is_between(1, MAX_SESSION) & ~pl.col("session").str.contains("\0"))
-        .then("session")
-        .otherwise(pl.lit(""))
-    )
-    rows = (
-        frame.select("message", "server_id", pl.col("timestamp").dt.truncate("1m"))
-        .group_by("message", "timestamp", maintain_order=True)
-        .agg(pl.col("server_id").first(), pl.len().cast(pl.Int64).alias("landed_rows"))
-    )
-    joined = carried.join(rows, on="message", how="left", maintain_order="left_right")
+    ).join(rows, on="message", how="left", maintain_order="left_right")
     first = pl.col("message") != pl.col("message").shift(1).fill_null(len(records))
-    numbered = first & (pl.col("session") != "") & (pl.col("seq") >= 0)
     found = joined.select(
         pl.lit(family).alias("family"),
         pl.coalesce("server_id", "key").alias("server_id"),
-        pl.coalesce("timestamp", pl.col("produced").dt.truncate("1m")).alias("timestamp"),
-        pl.when(pl.col("seq").is_null()).then(pl.lit("")).otherwise("session").alias("session"),
-        pl.when(numbered).then("seq").alias("seq"),
+        pl.coalesce("minute", pl.col("produced").dt.truncate("1m")).alias("timestamp"),
+        "session",
+        pl.when(first).then("seq").alias("seq"),
         *_PLACE,
         pl.col("landed_rows").fill_null(0),
         pl.lit(0, dtype=pl.Int64).alias("rejected_rows"),
@@ -81,15 +129,38 @@ def messages(family: str, records: Sequence[Record], frame: pl.DataFrame, reject
     return known.with_columns(rejected_rows=_lost(known, rejected))
 
 
+def exact(found: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
+    """`found` with session and number from every record's headers: for when rows turn out to be there already."""
+    carried = read_all(records)
+    families = {family.topic: family.name for family in FAMILIES.values()}
+    said = pl.DataFrame(
+        {
+            "family": pl.Series([families.get(record.topic, "") for record in records], dtype=pl.String),
+            "kafka_partition": pl.Series([record.partition for record in records], dtype=pl.Int16),
+            "kafka_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
+            "said_session": carried.session,
+            "said_seq": carried.seq,
+        }
+    )
+    # What the collector could not parse has its numbers from the text, under no family's topic.
+    joined = found.join(said, on=["family", *_PLACE], how="left", maintain_order="left")
+    known = pl.col("said_session").is_not_null()
+    return joined.with_columns(
+        session=pl.when(known).then("said_session").otherwise("session"),
+        seq=pl.when(known & pl.col("seq").is_not_null()).then("said_seq").otherwise("seq"),
+    ).select(list(MESSAGES))
+
+
 def _lost(found: pl.DataFrame, letters: Iterable[Rejected]) -> pl.Series:
     """Rows that were rejected, for each row of `found`: in the first one of their message."""
-    places = [(letter.partition, letter.offset, letter.rejected_rows) for letter in letters]
+    places = [(letter.family, letter.partition, letter.offset, letter.rejected_rows) for letter in letters]
     if not places:
         return pl.zeros(found.height, dtype=pl.Int64, eager=True)
-    schema = {name: MESSAGES[name] for name in (*_PLACE, "rejected_rows")}
-    sums = pl.DataFrame(places, schema=schema, orient="row").group_by(_PLACE).agg(pl.col("rejected_rows").sum())
-    first = pl.int_range(pl.len()).over(_PLACE) == 0
-    joined = found.select(*_PLACE, first=first).join(sums, on=_PLACE, how="left", maintain_order="left")
+    place = ["family", *_PLACE]
+    schema = {name: MESSAGES[name] for name in (*place, "rejected_rows")}
+    sums = pl.DataFrame(places, schema=schema, orient="row").group_by(place).agg(pl.col("rejected_rows").sum())
+    first = pl.int_range(pl.len()).over(place) == 0
+    joined = found.select(*place, first=first).join(sums, on=place, how="left", maintain_order="left")
     return joined.select(pl.when("first").then(pl.col("rejected_rows").fill_null(0)).otherwise(0)).to_series()
 
 

@@ -91,3 +91,11 @@ def send(conn: Connection[Any], table: str, columns: Sequence[str], pieces: list
             for piece in pieces:
                 copy.write(piece)
         return cursor.rowcount
+
+
+def from_file(conn: Connection[Any], table: str, columns: Sequence[str], path: str) -> int:
+    """COPY BINARY of a file on the server's own machine; returns the number of rows."""
+    statement = sql.SQL("COPY {} ({}) FROM {} (FORMAT BINARY)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Literal(path)
+    )
+    return conn.execute(statement).rowcount

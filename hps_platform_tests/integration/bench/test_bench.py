@@ -45,6 +45,33 @@ def test_collect_loses_nothing_and_logs_in_once(tmp_path: Path) -> None:
     assert report["rss_kb_per_host"] > 0
 
 
+def test_ingest_lands_every_row_in_both_shapes(tmp_path: Path) -> None:
+    report = _bench(
+        tmp_path,
+        "ingest",
+        "--rows",
+        "20000",
+        "--servers",
+        "50",
+        "--preload",
+        "1000",
+        "--rounds",
+        "1",
+        "--steady-seconds",
+        "5",
+    )
+    assert report["rows"] == 20_000  # that they all landed is checked by the benchmark itself
+    assert [shape["rows_per_message"] for shape in report["shapes"]] == [10, 1]
+    assert all(
+        shape["rows_per_s"] > 0 and shape["ratio"] > 0 and shape["cpu_us_per_row"] > 0 for shape in report["shapes"]
+    )
+    assert report["ceiling_rows_per_s"] > 0
+    assert report["flat_ceiling_rows_per_s"] > 0
+    assert report["peak_rss_mb"] > 0
+    assert all(times.keys() == {"postgres", "kafka", "lander"} for times in report["cpu_s"].values())
+    assert 0 < report["steady"]["age_p50_ms"] <= report["steady"]["age_p95_ms"]
+
+
 def test_target_measures_this_machine(tmp_path: Path) -> None:
     report = _bench(tmp_path, "target", "--seconds", "6")
     assert (report["logins_per_hour"], report["logins"]) == (0, 1)

@@ -32,7 +32,7 @@ def message(
         family, server_id, at_ms, rows or [{"us": 1.0}], "vmstat 2", "raw", "linux/1", "c1", "s1", offset + 1
     )
     value, headers = wire.encode(shown, sample)
-    fields = {"value": value, "headers": dict(headers), "key": wire.key(server_id), **more}
+    fields = {"value": value, "carried": dict(headers), "key": wire.key(server_id), **more}
     return Record(topic=shown.topic, partition=partition, offset=offset, timestamp_ms=NOW_MS, **fields)
 
 
@@ -105,7 +105,7 @@ def test_nul_is_taken_out_of_texts() -> None:
 
 def test_another_schema_is_not_guessed_at() -> None:
     record = message()
-    batch = decode([record._replace(headers={**record.headers, "schema": b"vmstat.v9"})], {}, NOW)
+    batch = decode([record._replace(carried={**record.headers, "schema": b"vmstat.v9"})], {}, NOW)
     assert batch.rejected[0].reason == "schema vmstat.v9 instead of vmstat.v1"
     assert batch.rejected[0].raw == "raw"
 
@@ -121,8 +121,8 @@ def test_another_schema_is_not_guessed_at() -> None:
     ],
 )
 def test_headers_of_strangers_do_no_harm(headers: dict[str, bytes]) -> None:
-    good = message(0)._replace(headers=headers, key=b"no number")
-    bad = message(1)._replace(headers=headers, key=None, value=b"{")
+    good = message(0)._replace(carried=headers, key=b"no number")
+    bad = message(1)._replace(carried=headers, key=None, value=b"{")
     batch = decode([good, bad], {}, NOW)
     assert (landed(batch), len(batch.rejected)) == (1, 1)
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ def message(
         "iostat", server_id, at_ms, rows or [{"disk": "a"}, {"disk": "b"}], "iostat", "raw", "aix/1", "c", session, seq
     )
     value, headers = wire.encode(FAMILIES["iostat"], sample)
-    fields = {"value": value, "headers": dict(headers), "offset": seq, **more}
+    fields = {"value": value, "carried": dict(headers), "offset": seq, **more}
     return Record(topic="hps.iostat", partition=0, key=wire.key(server_id), timestamp_ms=NOW_MS, **fields)
 
 
@@ -69,7 +70,7 @@ def test_letters_of_the_collector_are_rejected_samples() -> None:
 
 def test_rows_without_a_number_are_counted_all_the_same() -> None:
     record = message(1)
-    found = entries([record._replace(headers={})])
+    found = entries([record._replace(carried={})])
     assert found.select("session", "first_seq", "landed_rows").rows() == [("", None, 2)]
 
 
@@ -79,6 +80,42 @@ def test_rows_of_one_message_may_lie_in_two_minutes() -> None:
     found = entries([record._replace(value=late)])
     assert found["landed_rows"].to_list() == [1, 1]
     assert found["first_seq"].drop_nulls().to_list() == [1]
+
+
+def numbers_in(found: pl.DataFrame) -> list[int]:
+    bounds = found.select("first_seq", "last_seq").drop_nulls().rows()
+    return sorted(seq for first, last in bounds for seq in range(first, last + 1))
+
+
+def test_a_servers_many_records_are_read_at_their_ends_only() -> None:
+    records = [message(seq, NOW_MS + seq * 2000) for seq in range(1, 41)]
+    unread = [one._replace(carried={}) if 1 < one.offset < 40 else one for one in records]
+    assert numbers_in(entries(unread)) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("odd", ["lost", "again", "other session", "both"])
+def test_whatever_is_odd_in_between_is_found(odd: str) -> None:
+    records = [message(seq, NOW_MS + seq * 2000) for seq in range(1, 41)]
+    expected = list(range(1, 41))
+    if odd in ("lost", "both"):
+        records = [one for one in records if one.offset != 20]
+        expected.remove(20)
+    if odd in ("again", "both"):
+        records.insert(31, records[30]._replace(offset=100))
+    if odd == "other session":
+        records.insert(10, message(3, NOW_MS + 10 * 2000 + 1, session="s2")._replace(offset=200))
+        expected = sorted([3, *expected])
+    found = entries(records)
+    assert numbers_in(found) == expected
+
+
+def test_rows_that_were_there_already_are_counted_from_every_record() -> None:
+    records = [message(seq, NOW_MS + seq * 2000) for seq in range(1, 41)]
+    records[20] = message(50, NOW_MS + 21 * 2000)._replace(offset=21)
+    batch = decode(records, {}, NOW)
+    assert numbers_in(sequence.runs(batch.messages)) == list(range(1, 41))  # nothing odd to be seen
+    found = sequence.runs(sequence.exact(batch.messages, batch.records), recount=True)
+    assert numbers_in(found) == [*range(1, 21), *range(22, 41), 50]
 
 
 @settings(deadline=None, max_examples=50)
