@@ -70,6 +70,14 @@ class RegistryUnavailable(Unavailable):
     """The MLflow server does not answer."""
 
 
+class ArchiveUnavailable(Unavailable):
+    """The place where archived days lie can't be reached or refuses a file."""
+
+
+class ArchiveDamaged(HpsError):
+    """An archived file is gone, or is not what was archived; the text names it."""
+
+
 class FencedOut(HpsError):
     """Another run has taken over the work; this one must stop without writing."""
 

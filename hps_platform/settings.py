@@ -128,6 +128,24 @@ class Settings(BaseSettings):
     landing_window_minutes: float = Field(10.0, gt=0, le=720, description="How long one landing run lasts")
     alert_budget: float = Field(0.25, gt=0, le=100, description="Anomaly alarms allowed per server and day")
 
+    # The archive, and how long what stays
+    archive_url: str = Field(
+        "",
+        description="Where archived days go: a directory, or a URL such as s3://bucket/hps",
+    )
+    archive_after_days: int = Field(
+        2, ge=1, le=3650, description="Days after which a day is archived; less than topics keep their messages"
+    )
+    archive_raw_text: bool = Field(True, description="Whether the text that each sample was read from is archived too")
+    raw_retention_days: int = Field(30, ge=1, le=36500, description="Days that samples stay in the tables")
+    minute_retention_days: int = Field(90, ge=1, le=36500, description="Days that rollups of a minute stay")
+    hour_retention_days: int = Field(1826, ge=31, le=36500, description="Days that rollups of an hour stay")
+    family_retention_days: str = Field(
+        "", description="Other days for a family's samples, minutes and hours, comma-separated: process=7/30/365"
+    )
+    dead_letter_retention_days: int = Field(90, ge=1, le=36500, description="Days that dead letters stay")
+    anomaly_retention_days: int = Field(400, ge=1, le=36500, description="Days that scored minutes and their runs stay")
+
     # The web app
     field_encryption_key: SecretStr = Field(
         SecretStr(""),
@@ -161,6 +179,12 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("archive_url", mode="after")
+    @classmethod
+    def _directory_or_url(cls, value: str) -> str:
+        directory = value and "://" not in value
+        return str(Path(value).expanduser().absolute()) if directory else value.rstrip("/")
 
     @field_validator("log_level", mode="after")
     @classmethod

@@ -5,7 +5,7 @@ No consumer groups: whoever reads says from which offset. What a message means b
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
@@ -260,6 +260,21 @@ class RangeReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def read_spans(
+    bootstrap: str, spans: Mapping[Position, tuple[int, int]], *, batch: int = 20_000, silence_s: float = 30.0
+) -> Iterator[list[Record]]:
+    """The messages of spans of offsets (first, end), in batches; `KafkaUnavailable` when nothing comes for long."""
+    with RangeReader(bootstrap, {place: first for place, (first, _) in spans.items()}) as reader:
+        heard_at = time.monotonic()
+        while any(position < spans[place][1] for place, position in reader.positions().items()):
+            records = reader.read(batch, 1.0)
+            if records:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > silence_s:
+                raise KafkaUnavailable(f"Kafka at {bootstrap} has sent nothing for {silence_s:.0f} s")
+            yield [one for one in records if one.offset < spans[one.topic, one.partition][1]]
 
 
 class Tail:

@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "collect": ("collect", "Run the collector in the foreground."),
     "parse": ("parse", "Parse captured output of a command into rows."),
     "replay": ("replay", "Land a range again from Kafka."),
+    "archive": ("archive", "Archived days, and bringing one back."),
     "detect": ("detect", "Run or evaluate anomaly detection."),
     "models": ("models", "The registered models."),
     "bench": ("bench", "Measure parts of the platform on this machine."),

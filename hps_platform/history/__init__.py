@@ -1,7 +1,7 @@
 """History: any range of any family as a frame, at the resolution that fits.
 
-Where the numbers come from (raw rows, rollups, or both) is `hps_platform.store.series`; what is newer than a commit
-of landing is in the live tail, not here.
+Where the numbers come from is `hps_platform.store.seam` (tables or archive) and `store.series` (raw rows or rollups);
+what is newer than a commit of landing is in the live tail, not here.
 """
 
 from hps_platform.history.availability import Availability, availability

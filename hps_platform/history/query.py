@@ -15,7 +15,7 @@ from hps_platform.history.intervals import at_least, spelled
 from hps_platform.history.thinning import thin
 from hps_platform.metrics import family as family_named
 from hps_platform.metrics.family import Family
-from hps_platform.store import series
+from hps_platform.store import seam, series
 from hps_platform.store.database import Database
 from hps_platform.store.schema import Grain
 from hps_platform.store.series import Aggregate, Scope, Value
@@ -97,9 +97,9 @@ class Question:
         """The answer at that resolution, at most one row more than `MAX_ROWS`."""
         with db.connection() as conn:
             if interval_s is None:
-                return series.raw(conn, self.scope, self.raw_columns, MAX_ROWS + 1)
+                return seam.raw(conn, self.scope, self.raw_columns, MAX_ROWS + 1)
             scope, width = self.bucketed(interval_s)
-            return series.buckets(conn, scope, self.values, width, MAX_ROWS + 1)
+            return seam.buckets(conn, scope, self.values, width, MAX_ROWS + 1)
 
     def keys(self, frame: pl.DataFrame) -> list[str]:
         """Columns that tell the lines of an answer apart."""
@@ -152,7 +152,7 @@ def _chart(db: Database, question: Question, points: int) -> tuple[int | None, f
     rate = question.agg is Aggregate.RATE
     raw_only = rate or question.agg is Aggregate.P95
     with db.connection() as conn:
-        finest: Grain | None = None if raw_only else series.finest(conn, question.scope)
+        finest: Grain | None = None if raw_only else seam.finest(conn, question.scope)
     may_be_raw = not rate and question.tags is None
     tried = planner.widths(question.span_s, points, question.family.interval_s, finest=finest, rate=not may_be_raw)
     interval_s = next(tried)

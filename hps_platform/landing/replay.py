@@ -1,12 +1,10 @@
 """Landing a range of time again from Kafka: rows that are missing come back, rows that are there stay as they are."""
 
-import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import polars as pl
 
-from hps_platform.errors import InvalidInput, KafkaUnavailable, NotFound
+from hps_platform.errors import InvalidInput, NotFound
 from hps_platform.landing.decoding import Batch, decode
 from hps_platform.landing.reports import ReplayReport
 from hps_platform.metrics import family as family_named
@@ -14,10 +12,8 @@ from hps_platform.metrics.family import Family
 from hps_platform.store import landing, partitions
 from hps_platform.store.database import Connection, session
 from hps_platform.store.landing import Position
-from hps_platform.stream import RangeReader, Record, offsets_at, watermarks
+from hps_platform.stream import offsets_at, read_spans, watermarks
 
-_BATCH = 20_000
-_SILENCE_S = 30.0
 _SKEW_MS = 3_600_000
 """A host's clock may be this far ahead of the broker's: landing takes such rows."""
 
@@ -37,18 +33,6 @@ def _span(dsn: str, bootstrap: str, family: Family, start: datetime) -> dict[Pos
         for place, first in firsts.items()
         if place in landed and landed[place][0] > first
     }
-
-
-def _records(bootstrap: str, span: dict[Position, tuple[int, int]]) -> Iterable[list[Record]]:
-    with RangeReader(bootstrap, {place: first for place, (first, _) in span.items()}) as reader:
-        heard_at = time.monotonic()
-        while any(position < span[place][1] for place, position in reader.positions().items()):
-            records = reader.read(_BATCH, 1.0)
-            if records:
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > _SILENCE_S:
-                raise KafkaUnavailable(f"Kafka at {bootstrap} has sent nothing for {_SILENCE_S:.0f} s")
-            yield [one for one in records if one.offset < span[one.topic, one.partition][1]]
 
 
 def _land(conn: Connection, family: Family, batch: Batch, start: datetime, end: datetime) -> ReplayReport:
@@ -89,7 +73,7 @@ def replay(dsn: str, bootstrap: str, family: str, start: datetime, end: datetime
     if not span:
         return total
     with session(dsn, application_name="hps replay") as conn:
-        for records in _records(bootstrap, span):
+        for records in read_spans(bootstrap, span):
             if records:
                 total += _land(conn, shown, decode(records, {}), start.astimezone(UTC), end.astimezone(UTC))
     return total

@@ -37,15 +37,36 @@ _POLARS_TYPES: dict[Kind, pl.DataType] = {
 }
 
 
+class Summary(StrEnum):
+    """What rollups can hold of a column's values in a bucket, as the suffix of the rollup's column."""
+
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+    P95 = "p95"
+    LAST = "last"
+
+
+USUAL = (Summary.MEAN, Summary.MIN, Summary.MAX)
+PEAKS = (*USUAL, Summary.P95)
+"""For the few columns of a family, four at most, that people compare by: no percentile can be had of means."""
+CAPACITY = (Summary.LAST,)
+"""For what changes when somebody changes it, such as a disk's size: kept exactly, and once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its unit as shown to people (`""` for text), and a sentence that says what it means."""
+    """One column: its unit as shown to people (`""` for text), and a sentence that says what it means.
+
+    `rollup` says what rollups hold of it; `None` is the usual for its kind.
+    """
 
     name: str
     unit: str
     help: str
     kind: Kind = Kind.REAL
     label: str = ""
+    rollup: tuple[Summary, ...] | None = None
 
     @property
     def sql_type(self) -> str:
@@ -66,14 +87,30 @@ class Column:
         return self.kind not in (Kind.TEXT, Kind.ID)
 
     @property
-    def rolled_up(self) -> bool:
-        """Whether rollups hold its mean, minimum and maximum (`<name>_mean`, `<name>_min`, `<name>_max`)."""
-        return self.kind in (Kind.REAL, Kind.WHOLE)
+    def summaries(self) -> tuple[Summary, ...]:
+        """What rollups hold of it, each as `<name>_<summary>`."""
+        if self.rollup is not None:
+            return self.rollup
+        return USUAL if self.kind in (Kind.REAL, Kind.WHOLE) else ()
+
+    def summary_for(self, wanted: Summary) -> Summary | None:
+        """The summary that answers for `wanted`: itself, or the last value of what hardly ever changes."""
+        if wanted in self.summaries:
+            return wanted
+        return Summary.LAST if self.summaries == CAPACITY else None
+
+    def summary_type(self, summary: Summary) -> str:
+        """The SQL type of `<name>_<summary>`."""
+        return self.sql_type if summary is Summary.LAST else "real"
 
 
 @dataclass(frozen=True)
 class Family:
-    """One metric family. `key` is the column that tells rows of one sample apart (`None`: one row a sample)."""
+    """One metric family. `key` is the column that tells rows of one sample apart (`None`: one row a sample).
+
+    Where rollups would have too many rows, each bucket of a server keeps the `rollup_top` that are first in turn by
+    the sums of the columns `rollup_by`.
+    """
 
     name: str
     title: str
@@ -81,6 +118,8 @@ class Family:
     columns: tuple[Column, ...]
     key: str | None = None
     rollup_key: str | None = None
+    rollup_top: int | None = None
+    rollup_by: tuple[str, ...] = ()
     interval_s: float = 60.0
     headline: str = ""  # the column a chart shows when nobody chose one
     everywhere: bool = True  # whether every operating system has it: else no samples may be nothing amiss
@@ -123,7 +162,7 @@ class Family:
 
     @cached_property
     def rollup_columns(self) -> tuple[Column, ...]:
-        return tuple(column for column in self.columns if column.rolled_up and column.name != self.key)
+        return tuple(column for column in self.columns if column.summaries and column.name != self.key)
 
     @cached_property
     def wire_schema(self) -> dict[str, pl.DataType]:

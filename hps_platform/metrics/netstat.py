@@ -1,6 +1,6 @@
 """netstat: packets, bytes, errors and drops; one row per interface and sample."""
 
-from hps_platform.metrics.family import Column, Family, Kind
+from hps_platform.metrics.family import CAPACITY, PEAKS, Column, Family, Kind
 
 FAMILY = Family(
     name="netstat",
@@ -11,7 +11,7 @@ FAMILY = Family(
     headline="ipkts_s",
     columns=(
         Column("interface", "", "The interface's name.", Kind.TEXT, "Interface"),
-        Column("mtu", "bytes", "Largest packet.", Kind.WHOLE, "MTU"),
+        Column("mtu", "bytes", "Largest packet.", Kind.WHOLE, "MTU", rollup=CAPACITY),
         Column("ipkts", "packets", "Packets received since boot.", Kind.COUNTER, "Packets received"),
         Column("ierrs", "packets", "Receive errors since boot.", Kind.COUNTER, "Receive errors"),
         Column("opkts", "packets", "Packets sent since boot.", Kind.COUNTER, "Packets sent"),
@@ -21,11 +21,11 @@ FAMILY = Family(
         Column("odrops", "packets", "Packets dropped on sending since boot.", Kind.COUNTER, "Send drops"),
         Column("ibytes", "bytes", "Bytes received since boot.", Kind.COUNTER, "Bytes received"),
         Column("obytes", "bytes", "Bytes sent since boot.", Kind.COUNTER, "Bytes sent"),
-        Column("ipkts_s", "packets/s", "Packets received.", label="Packets in"),
+        Column("ipkts_s", "packets/s", "Packets received.", label="Packets in", rollup=PEAKS),
         Column("ierrs_s", "packets/s", "Receive errors.", label="Errors in"),
-        Column("opkts_s", "packets/s", "Packets sent.", label="Packets out"),
+        Column("opkts_s", "packets/s", "Packets sent.", label="Packets out", rollup=PEAKS),
         Column("oerrs_s", "packets/s", "Send errors.", label="Errors out"),
-        Column("ibytes_s", "bytes/s", "Bytes received.", label="Bytes in"),
-        Column("obytes_s", "bytes/s", "Bytes sent.", label="Bytes out"),
+        Column("ibytes_s", "bytes/s", "Bytes received.", label="Bytes in", rollup=PEAKS),
+        Column("obytes_s", "bytes/s", "Bytes sent.", label="Bytes out", rollup=PEAKS),
     ),
 )

@@ -12,6 +12,9 @@ Written by `python -m hps_platform.metrics.reference` from `hps_platform/metrics
 
 Every row also carries `server_id` and `timestamp` (UTC, the moment the sample describes, on the collector's clock).
 A value that a system does not print is null, never 0. One message on a topic is one sample of one host.
+
+Rollups by minute (`<table>_1m`) and hour (`<table>_1h`) hold `<column>_mean`, `_min` and `_max` as `real`; `_p95` where
+the last column below says so; of capacities, which change only when somebody changes them, the exact `_last`.
 """
 
 
@@ -23,10 +26,16 @@ def _section(family: Family) -> Iterator[str]:
         f"Topic `{family.topic}`, schema `{family.schema}`, table `{family.table}`, key {key}, "
         f"every {family.interval_s:g} s unless set otherwise.\n"
     )
-    yield "| column | unit | type | meaning |"
-    yield "|---|---|---|---|"
+    if family.rollup_top:
+        yield (
+            f"Rollups are per {family.rollup_key} and keep {family.rollup_top} a bucket: the first in turn by "
+            f"{' and '.join(family.rollup_by)}.\n"
+        )
+    yield "| column | unit | type | meaning | rollups |"
+    yield "|---|---|---|---|---|"
     for column in family.columns:
-        yield f"| `{column.name}` | {column.unit} | {column.sql_type} | {column.help} |"
+        kept = " ".join(column.summaries) if column in family.rollup_columns else ""
+        yield f"| `{column.name}` | {column.unit} | {column.sql_type} | {column.help} | {kept} |"
 
 
 def reference() -> str:

@@ -157,10 +157,10 @@ def migrations() -> list[tuple[str, str | None]]:
     return [(script.revision, script.down_revision) for script in reversed(list(scripts))]  # type: ignore[misc]
 
 
-def migrate(dsn: str) -> str:
-    """Brings the schema to the newest revision and returns it; idempotent, and safe to run from several processes.
+def migrate(dsn: str, revision: str = "head") -> str:
+    """Brings the schema up to `revision` and returns it; idempotent, and safe to run from several processes.
 
-    All migrations of a call are one transaction: it arrives at the newest revision or changes nothing.
+    All migrations of a call are one transaction: it arrives there or changes nothing.
     """
     from alembic import command
     from alembic.runtime.migration import MigrationContext
@@ -176,7 +176,7 @@ def migrate(dsn: str) -> str:
         with translated(), engine.begin() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
             return MigrationContext.configure(connection).get_current_revision() or ""
     except exc.DBAPIError as error:
         if isinstance(error.orig, psycopg.OperationalError):

@@ -1,7 +1,8 @@
 """Rollups of a minute and of an hour, recomputed from raw rows wherever landing marked an hour dirty.
 
-Both come from raw, so a mean is the mean of the samples, not of means. Late and replayed rows mark their hours again
-and heal them.
+What they hold of a column, it declares itself. Both come from raw, so a mean is the mean of the samples, not of means.
+Late and replayed rows mark their hours again and heal them; those of a day that is only in the archive wait until it
+is restored, for what is there are not all of its rows.
 """
 
 import logging
@@ -10,7 +11,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from hps_platform.metrics import FAMILIES
-from hps_platform.metrics.family import Family
+from hps_platform.metrics.family import Column, Family, Summary
 from hps_platform.store.schema import Grain, rollup_table
 
 logger = logging.getLogger(__name__)
@@ -31,26 +32,76 @@ def summary_key(family: Family) -> sql.Composable | None:
     return sql.SQL("left(coalesce({}, ''), {})").format(column, MAX_KEY_CHARACTERS)
 
 
-def summaries(family: Family) -> sql.Composable:
-    """`count(*)` and each column's mean, minimum and maximum over raw rows `r`, in the rollup tables' order."""
-    parts: list[sql.Composable] = [sql.SQL("count(*)::integer")]
-    for column in family.rollup_columns:
-        value = sql.SQL("r.{}").format(sql.Identifier(column.name))
+def _summary(column: Column, summary: Summary) -> sql.Composable:
+    """One summary of a column over raw rows `r`."""
+    value = sql.SQL("r.{}").format(sql.Identifier(column.name))
+    if summary is Summary.MEAN:
         # Much quicker than avg(), which also keeps squares, and divides integers as numerics.
-        parts.append(sql.SQL("(sum({v}::float8) / nullif(count({v}), 0))::real").format(v=value))
-        parts += [sql.SQL("{}({})::real").format(sql.SQL(function), value) for function in ("min", "max")]
-    return sql.SQL(", ").join(parts)
+        return sql.SQL("(sum({v}::float8) / nullif(count({v}), 0))::real").format(v=value)
+    if summary is Summary.P95:
+        return sql.SQL("(percentile_cont(0.95) WITHIN GROUP (ORDER BY {}::float8))::real").format(value)
+    if summary is Summary.LAST:
+        return sql.SQL("(array_agg({v} ORDER BY r.timestamp DESC) FILTER (WHERE {v} IS NOT NULL))[1]").format(v=value)
+    return sql.SQL("{}({})::real").format(sql.SQL(summary.value), value)
 
 
 def summary_columns(family: Family) -> list[str]:
     """Columns of a rollup table."""
     key = [family.summary_key] if family.summary_key else []
-    parts = [f"{column.name}_{part}" for column in family.rollup_columns for part in ("mean", "min", "max")]
+    parts = [f"{column.name}_{part}" for column in family.rollup_columns for part in column.summaries]
     return ["server_id", "timestamp", *key, "samples", *parts]
 
 
+def _buckets(family: Family, grain: Grain) -> sql.Composable:
+    """Rollup rows of every mark of the family in `rollup_marks`: an index range of raw rows per mark."""
+    key = summary_key(family)
+    parts = [_summary(column, part) for column in family.rollup_columns for part in column.summaries]
+    names = [name for name in summary_columns(family) if name != "server_id"]
+    return sql.SQL("""
+        SELECT mark.server_id, bucket.* FROM rollup_marks AS mark CROSS JOIN LATERAL (
+            SELECT date_bin({width}, r.timestamp, timestamptz '2000-01-01 00:00Z'){key}, count(*)::integer, {parts}
+            FROM {raw} AS r
+            WHERE r.server_id = mark.server_id
+              AND r.timestamp >= mark.hour AND r.timestamp < mark.hour + interval '1 hour'
+            GROUP BY 1{group}
+        ) AS bucket ({names})
+        WHERE mark.family = {family}
+    """).format(
+        width=f"{grain.seconds} seconds",
+        key=sql.SQL(", {}").format(key) if key else sql.SQL(""),
+        parts=sql.SQL(", ").join(parts),
+        raw=sql.Identifier(family.table),
+        group=sql.SQL(", 2") if key else sql.SQL(""),
+        names=sql.SQL(", ").join(map(sql.Identifier, names)),
+        family=family.name,
+    )
+
+
+def _foremost(family: Family, buckets: sql.Composable) -> sql.Composable:
+    """The first `rollup_top` rows of each bucket and server, in turn by each of `rollup_by`; ties by the key."""
+    places = [sql.Identifier(f"by {name}") for name in family.rollup_by]
+    ranks = [
+        sql.SQL(
+            "row_number() OVER (PARTITION BY server_id, timestamp ORDER BY samples * {} DESC NULLS LAST, {}) AS {}"
+        ).format(sql.Identifier(f"{name}_mean"), sql.Identifier(family.summary_key or ""), place)
+        for name, place in zip(family.rollup_by, places, strict=True)
+    ]
+    return sql.SQL("""
+        SELECT {columns} FROM (
+            SELECT *, row_number() OVER (PARTITION BY server_id, timestamp ORDER BY least({places}), {places}) AS place
+            FROM (SELECT *, {ranks} FROM ({buckets}) AS bucket) AS ranked
+        ) AS placed WHERE place <= {top}
+    """).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family))),
+        places=sql.SQL(", ").join(places),
+        ranks=sql.SQL(", ").join(ranks),
+        buckets=buckets,
+        top=family.rollup_top,
+    )
+
+
 def _recompute(conn: Connection[Any], family: Family, grain: Grain) -> int:
-    """Replaces the rollup rows of every mark in `rollup_marks`; an index range of raw rows per mark."""
+    """Replaces the rollup rows of every mark in `rollup_marks`; returns how many are there now."""
     table = sql.Identifier(rollup_table(family, grain))
     conn.execute(
         sql.SQL(
@@ -58,26 +109,11 @@ def _recompute(conn: Connection[Any], family: Family, grain: Grain) -> int:
             " AND old.timestamp >= mark.hour AND old.timestamp < mark.hour + interval '1 hour'"
         ).format(table, family.name)
     )
-    key = summary_key(family)
-    bucket = sql.SQL("date_bin({}, r.timestamp, timestamptz '2000-01-01 00:00Z')").format(f"{grain.seconds} seconds")
-    statement = sql.SQL("""
-        INSERT INTO {table} ({columns})
-        SELECT mark.server_id, bucket.* FROM rollup_marks AS mark CROSS JOIN LATERAL (
-            SELECT {bucket}{key}, {summaries} FROM {raw} AS r
-            WHERE r.server_id = mark.server_id
-              AND r.timestamp >= mark.hour AND r.timestamp < mark.hour + interval '1 hour'
-            GROUP BY 1{group}
-        ) AS bucket
-        WHERE mark.family = {family}
-    """).format(
+    buckets = _buckets(family, grain)
+    statement = sql.SQL("INSERT INTO {table} ({columns}) {rows}").format(
         table=table,
-        family=family.name,
         columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family))),
-        bucket=bucket,
-        key=sql.SQL(", {}").format(key) if key else sql.SQL(""),
-        summaries=summaries(family),
-        raw=sql.Identifier(family.table),
-        group=sql.SQL(", 2") if key else sql.SQL(""),
+        rows=_foremost(family, buckets) if family.rollup_top else buckets,
     )
     return conn.execute(statement).rowcount
 
@@ -89,7 +125,10 @@ def _refresh_family(conn: Connection[Any], family: Family, max_hours: int) -> in
         INSERT INTO rollup_marks
         SELECT family, hour, server_id, marked_at FROM dirty_hours
         WHERE family = %(family)s AND hour IN (
-            SELECT DISTINCT hour FROM dirty_hours WHERE family = %(family)s ORDER BY hour DESC LIMIT %(hours)s)
+            SELECT DISTINCT hour FROM dirty_hours AS d WHERE family = %(family)s AND NOT EXISTS (
+                SELECT FROM archived_days AS a
+                WHERE a.family = d.family AND a.day = (d.hour AT TIME ZONE 'UTC')::date AND a.dropped_at IS NOT NULL)
+            ORDER BY hour DESC LIMIT %(hours)s)
         ORDER BY server_id, hour
         """,
         {"family": family.name, "hours": max_hours},

@@ -55,7 +55,7 @@ def _rollup_ddl(family: Family, grain: Grain) -> str:
         lines.append(f'"{family.summary_key}" {family.by_name[family.summary_key].sql_type} NOT NULL')
     lines.append('"samples" integer NOT NULL')
     for column in family.rollup_columns:
-        lines.append(", ".join(f'"{column.name}_{part}" real' for part in ("mean", "min", "max")))
+        lines.append(", ".join(f'"{column.name}_{part}" {column.summary_type(part)}' for part in column.summaries))
     return _partitioned(rollup_table(family, grain), lines, rollup_key(family))
 
 

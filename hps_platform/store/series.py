@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from psycopg import Connection, sql
 
-from hps_platform.metrics.family import Family, Kind
+from hps_platform.metrics.family import USUAL, Family, Kind
 from hps_platform.store import reading
 from hps_platform.store.rollups import summary_key
 from hps_platform.store.schema import Grain, rollup_table
@@ -227,10 +227,11 @@ def _keys(family: Family) -> tuple[sql.Composable, sql.Composable]:
     return sql.SQL(", {} AS {}").format(key, name), sql.SQL(", {}").format(name)
 
 
-def _listed(values: Sequence[Value], parts: Mapping[Aggregate, tuple[str, str]]) -> sql.Composed:
+def _listed(family: Family, values: Sequence[Value], parts: Mapping[Aggregate, tuple[str, str]]) -> sql.Composed:
     listed: list[sql.Composable] = []
     for number, value in enumerate(values):
-        names = {part: sql.Identifier(f"{value.column}_{part}") for part in ("mean", "min", "max")}
+        column = family.by_name[value.column]
+        names = {part.value: sql.Identifier(f"{column.name}_{column.summary_for(part)}") for part in USUAL}
         for kind, text in zip("vw", parts[value.agg], strict=True):
             expression = sql.SQL(text).format(column=sql.Identifier(value.column), **names)
             listed.append(sql.SQL("{} AS {}").format(expression, sql.Identifier(f"{kind}{number}")))
@@ -252,7 +253,7 @@ def _from_rollups(scope: Scope, values: Sequence[Value], width: Width, grain: Gr
     rolled = sql.SQL("SELECT r.server_id, {bucket} AS bucket{key}, {listed} FROM {table} AS r").format(
         bucket=width.sql,
         key=key,
-        listed=_listed(values, _ROLLED),
+        listed=_listed(scope.family, values, _ROLLED),
         table=sql.Identifier(rollup_table(scope.family, grain)),
     )
     parts: list[sql.Composable] = [
@@ -278,7 +279,7 @@ def _from_rollups(scope: Scope, values: Sequence[Value], width: Width, grain: Gr
             ) AS s""").format(
                 bucket=width.sql,
                 raw_key=raw_key,
-                listed=_listed(values, _RAW),
+                listed=_listed(scope.family, values, _RAW),
                 raw=sql.Identifier(scope.family.table),
                 hour=hour,
                 group=sql.SQL("1, 2") if scope.family.summary_key else sql.SQL("1"),

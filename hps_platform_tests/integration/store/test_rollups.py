@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from hps_platform.metrics import FAMILIES
-from hps_platform.metrics.family import Family
+from hps_platform.metrics.family import Column, Family, Summary
 from hps_platform.store import rollups
 from hps_platform.store.database import Connection, session
 from hps_platform.store.rollups import MAX_KEY_CHARACTERS
@@ -21,18 +21,51 @@ from hps_platform_tests.integration.store import samples
 VMSTAT, PROCESS = FAMILIES["vmstat"], FAMILIES["process"]
 
 
+def summary(column: Column, part: Summary) -> pl.Expr:
+    values = pl.col(column.name)
+    if part is Summary.LAST:
+        return values.sort_by("timestamp").drop_nulls().last()
+    if part is Summary.P95:
+        return values.quantile(0.95, "linear").cast(pl.Float32)
+    found: pl.Expr = getattr(values, part)()
+    return found.cast(pl.Float32)
+
+
 def recomputed(family: Family, rows: pl.DataFrame, grain: Grain) -> pl.DataFrame:
     key = family.summary_key
     if key and key != family.key:
         rows = rows.with_columns(pl.col(key).fill_null("").str.slice(0, MAX_KEY_CHARACTERS))
     values = [
-        getattr(pl.col(column.name), part)().cast(pl.Float32).alias(f"{column.name}_{part}")
+        summary(column, part).alias(f"{column.name}_{part}")
         for column in family.rollup_columns
-        for part in ("mean", "min", "max")
+        for part in column.summaries
     ]
     bucket = pl.col("timestamp").dt.truncate("1m" if grain is Grain.MINUTE else "1h")
     groups = rows.with_columns(bucket).group_by(rollup_key(family))
-    return groups.agg(pl.len().cast(pl.Int32).alias("samples"), *values).sort(rollup_key(family))
+    found = groups.agg(pl.len().cast(pl.Int32).alias("samples"), *values).sort(rollup_key(family))
+    return foremost(family, found) if family.rollup_top else found
+
+
+def foremost(family: Family, rows: pl.DataFrame) -> pl.DataFrame:
+    """The busiest of each bucket, chosen the slow way: one after the other, in turn by each order."""
+    kept = []
+    for _, bucket in rows.group_by("server_id", "timestamp"):
+        chosen: dict[str, int] = {}
+        orders = [
+            bucket.with_row_index().sort(
+                pl.col("samples") * pl.col(f"{name}_mean").cast(pl.Float64),
+                str(family.summary_key),
+                descending=[True, False],
+                nulls_last=True,
+            )["index"]
+            for name in family.rollup_by
+        ]
+        for turn in zip(*orders, strict=True):
+            for index in turn:
+                if len(chosen) < (family.rollup_top or 0):
+                    chosen.setdefault(str(index), index)
+        kept.append(bucket[list(chosen.values())])
+    return pl.concat(kept).sort(rollup_key(family))
 
 
 def stored(conn: Connection, family: Family, grain: Grain, schema: Any) -> pl.DataFrame:
@@ -109,6 +142,33 @@ def test_long_and_missing_commands_make_a_key(conn: Connection) -> None:
     samples.land(conn, PROCESS, rows)
     rollups.refresh(conn)
     assert_up_to_date(conn, PROCESS, rows)
+
+
+def test_of_many_commands_the_busiest_and_the_largest_are_kept(conn: Connection) -> None:
+    commands = pl.format("program {}", pl.col("pid") % 45)
+    rows = samples.frame(PROCESS, samples.every(20, 30), keys=90, nulls=0.1).with_columns(commands.alias("command"))
+    samples.land(conn, PROCESS, rows)
+    rollups.refresh(conn)
+    assert_up_to_date(conn, PROCESS, rows)
+    counts = conn.execute("SELECT count(*) FROM process_metrics_1h GROUP BY server_id, timestamp").fetchall()
+    assert counts == [(20,), (20,)]
+
+
+@pytest.mark.parametrize("os", ["aix", "linux", "solaris"])
+def test_a_minute_of_vmstat_takes_no_more_than_two_samples(conn: Connection, os: str) -> None:
+    """As many columns as the system prints, the others null."""
+    printed = {
+        "aix": "r b avm fre pi po fr sr interrupts syscalls cs us sy idle wa pc ec",
+        "linux": "r b swpd fre buff cache pi po bi bo interrupts cs us sy idle wa st",
+        "solaris": "r b fre pi po sr interrupts syscalls cs us sy idle",
+    }[os].split()
+    rows = samples.frame(VMSTAT, samples.every(2, 60), servers=[1], nulls=0)
+    absent = [column.name for column in VMSTAT.columns if column.name not in printed]
+    samples.land(conn, VMSTAT, rows.with_columns(pl.lit(None).cast(rows.schema[name]).alias(name) for name in absent))
+    rollups.refresh(conn)
+    [[raw]] = conn.execute("SELECT max(pg_column_size(one.*)) FROM vmstat_metrics AS one").fetchall()
+    [[minute]] = conn.execute("SELECT max(pg_column_size(one.*)) FROM vmstat_metrics_1m AS one").fetchall()
+    assert minute <= 2 * raw
 
 
 def test_a_mark_renewed_meanwhile_stays(migrated: str, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,17 @@ ASSETS: Mapping[str, list[str]] = {
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
     "maintenance/collector_events": [],
+    "maintenance/archive": [],
+    "maintenance/retention": ["maintenance/archive"],
+    "maintenance/old_rows": [],
 }
-CHECKS = sorted((asset, check) for asset in SAMPLES for check in ("complete", "conserved", "fresh"))
+CHECKS = sorted(
+    [
+        *((asset, check) for asset in SAMPLES for check in ("complete", "conserved", "fresh")),
+        ("maintenance/archive", "intact"),
+        ("maintenance/retention", "nothing_overdue"),
+    ]
+)
 SCHEDULES = {
     "minutes_every_three_minutes": "1-59/3 * * * *",
     "check_samples_every_ten_minutes": "4-59/10 * * * *",

@@ -113,7 +113,7 @@ def test_families_are_whole() -> None:
     for name, each in FAMILIES.items():
         assert each.headline in each.by_name, name
         assert all(column.help.endswith(".") for column in each.columns), name
-        assert all(column.unit for column in each.columns if column.rolled_up)
+        assert all(column.unit for column in each.columns if column.summaries)
         assert each.key is None or each.by_name[each.key].kind in (Kind.TEXT, Kind.ID)
     with pytest.raises(InvalidInput, match="choose one of vmstat, iostat"):
         family("cpu")
