@@ -61,3 +61,31 @@ def target(
     from hps_platform.stack.bench import target as bench
 
     _print(bench.run(seconds=seconds, tell=_tell))
+
+
+@app.command()
+def query(
+    servers: Annotated[int, typer.Option(min=1, max=5000, help="How many servers.")] = 200,
+    interval: Annotated[float, typer.Option(min=0.5, help="Seconds between two samples.")] = 4,
+    days: Annotated[float, typer.Option(min=0.01, help="Days of raw rows at scale 1.")] = 1,
+    scales: Annotated[str, typer.Option(help="Comma list of multiples of that.")] = "1,3,10",
+    rollup_days: Annotated[int, typer.Option(min=2, help="Days that the rollups cover.")] = 90,
+    runs: Annotated[int, typer.Option(min=1, help="Warm runs of each question.")] = 50,
+    cold_runs: Annotated[int, typer.Option(min=1, help="Cold runs of each question.")] = 4,
+) -> None:
+    """Questions of the app over a history that grows: warm, cold, and put to the raw table."""
+    from hps_platform.stack.bench import query as bench
+
+    multiples = sorted(int(word) for word in scales.split(","))
+    _print(
+        bench.run(
+            servers=servers,
+            interval_s=interval,
+            days=days,
+            scales=multiples,
+            rollup_days=rollup_days,
+            runs=runs,
+            cold_runs=cold_runs,
+            tell=_tell,
+        )
+    )

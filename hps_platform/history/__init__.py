@@ -6,7 +6,7 @@ what is newer than a commit of landing is in the live tail, not here.
 
 from hps_platform.history.availability import Availability, availability
 from hps_platform.history.cache import cached
-from hps_platform.history.fleet import OVERVIEW_COLUMNS, overview
+from hps_platform.history.fleet import OVERVIEW_COLUMNS, overview, top
 from hps_platform.history.provenance import Sources, trace
 from hps_platform.history.query import MAX_ROWS, Answer, How, Question, answer, asked, query
 
@@ -24,5 +24,6 @@ __all__ = [
     "cached",
     "overview",
     "query",
+    "top",
     "trace",
 ]

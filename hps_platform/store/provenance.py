@@ -40,7 +40,10 @@ def sample_at(conn: Connection[Any], family: Family, server_id: int, start: date
 
 def sample_before(conn: Connection[Any], family: Family, server_id: int, moment: datetime) -> Place | None:
     """The last sample before that moment."""
-    return _place(conn, family, server_id, "timestamp < %s ORDER BY timestamp DESC", (moment,))
+    # Mostly it is near; the whole table has a partition for every day to look into.
+    near = "timestamp < %s AND timestamp >= %s - interval '1 hour' ORDER BY timestamp DESC"
+    found = _place(conn, family, server_id, near, (moment, moment))
+    return found or _place(conn, family, server_id, "timestamp < %s ORDER BY timestamp DESC", (moment,))
 
 
 def _place(

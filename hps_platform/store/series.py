@@ -175,6 +175,27 @@ def buckets(
     return frame.sort("timestamp", scope.line, *([key] if key else []))
 
 
+def top(
+    conn: Connection[Any], scope: Scope, column: str, count: int, *, quantile: float = 0.95
+) -> list[tuple[int, float]]:
+    """The servers whose minutes' means reach highest, at that quantile, the highest first; with what they reach."""
+    minute = Width(Grain.MINUTE.seconds)
+    values = [Value("value", column, Aggregate.MEAN)]
+    dirty = _dirty(conn, scope)
+    key = scope.family.summary_key
+    query = sql.SQL("""
+        SELECT server_id, percentile_cont({}) WITHIN GROUP (ORDER BY value) AS reached
+        FROM ({}) AS minutes (server_id, bucket{}, value) WHERE value IS NOT NULL GROUP BY server_id
+        ORDER BY reached DESC, server_id LIMIT {}
+    """).format(
+        sql.Literal(quantile),
+        _from_rollups(scope, values, minute, Grain.MINUTE, dirty),
+        sql.SQL(", {}").format(sql.Identifier(key)) if key else sql.SQL(""),
+        sql.Literal(count),
+    )
+    return conn.execute(query, {**scope.asked, **dirty.asked}, prepare=False).fetchall()
+
+
 @dataclass(frozen=True, slots=True)
 class _Dirty:
     """What the rollups can't be asked for: hours marked dirty, and of these the servers that are not."""
@@ -191,6 +212,8 @@ class _Dirty:
             "marked_hours": [hour for _, hour in self.marked],
             "clean_ids": [server for server, _ in self.clean],
             "clean_hours": [hour for _, hour in self.clean],
+            "first_hour": self.hours[0] if self.hours else None,
+            "last_hour": self.hours[-1] + _HOUR if self.hours else None,
         }
 
     def ranges(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
@@ -259,7 +282,9 @@ def _from_rollups(scope: Scope, values: Sequence[Value], width: Width, grain: Gr
     parts: list[sql.Composable] = [
         rolled + sql.SQL(" WHERE r.server_id = ANY(%(ids)s) AND ") + _within(dirty, scope),
     ]
+    # The outermost hours as moments too: they let the planner leave the other days' partitions out.
     hour = sql.SQL("""r.server_id = d.server_id
+              AND r.timestamp >= %(first_hour)s::timestamptz AND r.timestamp < %(last_hour)s::timestamptz
               AND r.timestamp >= greatest(d.hour, %(start)s)
               AND r.timestamp < least(d.hour + interval '1 hour', %(end)s)
         """)

@@ -44,8 +44,8 @@ class Ground:
         self._closing = closing
         self._environment: dict[str, str] = {"HPS_DATA_DIR": str(folder), "FIELD_ENCRYPTION_KEY": self.key}
 
-    def postgres(self) -> None:
-        """A database of the newest schema; `dsn` leads to it."""
+    def postgres(self) -> Postgres:
+        """A server with a database of the newest schema; `dsn` leads to it."""
         password = secrets.token_urlsafe(24)
         server = Postgres(self.folder / "postgres", port=free_port(), password=password)
         self._closing.callback(unprivileged.remove_fallback, self.folder / "postgres")
@@ -62,6 +62,7 @@ class Ground:
             "POSTGRES_USER": server.user,
             "POSTGRES_PASSWORD": password,
         }
+        return server
 
     def kafka(self) -> psutil.Process:
         """A broker without topics; `bootstrap` leads to it."""

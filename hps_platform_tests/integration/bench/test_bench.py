@@ -101,3 +101,34 @@ def test_an_interrupted_benchmark_leaves_nothing_behind(tmp_path: Path) -> None:
     printed, _ = process.communicate(timeout=60)
     assert (process.returncode, printed) == (128 + signal.SIGTERM, b"")
     _nothing_left(tmp_path)
+
+
+def test_query_asks_every_question_at_every_scale(tmp_path: Path) -> None:
+    small = (
+        "--servers",
+        "3",
+        "--interval",
+        "30",
+        "--days",
+        "0.1",
+        "--runs",
+        "2",
+        "--cold-runs",
+        "1",
+        "--rollup-days",
+        "3",
+    )
+    report = _bench(tmp_path, "query", *small, "--scales", "1,3")
+    names = ("chart_24h", "chart_90d_one", "chart_90d_fleet", "fleet_overview", "top10_p95", "provenance")
+    assert [(entry["name"], entry["scale"]) for entry in report["queries"]] == [(n, s) for s in (1, 3) for n in names]
+    for entry in report["queries"]:
+        assert 0 < entry["warm_p50_ms"] <= entry["warm_p95_ms"]
+        assert entry["cold_p95_ms"] > 0
+        assert entry["raw_p95_ms"] > 0
+        assert entry["rows_read"] == sum(entry["plan"].values()) > 0
+    chart = report["queries"][0]
+    assert chart["plan"]["vmstat_metrics_1m"] >= 1300
+    # The hour that is not rolled up yet is read from the raw table, and no other.
+    assert chart["plan"].get("vmstat_metrics", 0) <= 120 + 1
+    first, last = report["queries"][0], report["queries"][6]
+    assert report["history_rows"] == last["history_rows"] > 2 * first["history_rows"]
