@@ -61,19 +61,19 @@ def parse(os: str, command: str, text: str, *, streamed: bool = False) -> Parsed
     reader, run = _reader(os, command)
     text = clean(text)
     if reader is None:
-        return _without_rows(os, None, command, text)
+        return _without_rows(os, None, command, run, text)
     reading = reader.read(run, text, streamed)
     if reading.rows:
         return Parsed(Outcome.ROWS, reader.family, reading.rows, duplicates=reading.duplicates)
     if reading.recognised:
         return Parsed(Outcome.NO_DATA, reader.family, [], "a header, but no complete row that is a sample")
-    return _without_rows(os, reader.family, command, text)
+    return _without_rows(os, reader.family, command, run, text)
 
 
-def _without_rows(os: str, family: str | None, command: str, text: str) -> Parsed:
+def _without_rows(os: str, family: str | None, command: str, run: tuple[Program, ...], text: str) -> Parsed:
     if not text or text.isspace():
         return Parsed(Outcome.NO_DATA, family, [], "no output")
-    said = failure(text)
+    said = failure(text, {called(program.name) for program in run})
     if said is not None:
         return Parsed(Outcome.FAILED, family, [], said)
     if family is None:

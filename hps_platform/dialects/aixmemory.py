@@ -19,7 +19,8 @@ _PAGE_KB = 4
 # pin          871224           0       10240      406946
 # in use      3310774           0     1879537
 #
-# svmon -G -O summary=longreal begins the words with capitals, and its row with the size.
+# svmon -G -O summary=longreal begins the words with capitals, and its row with the size; -O unit=auto gives every cell
+# its own unit.
 _UNIT_KB = {"page": _PAGE_KB, "kb": 1, "mb": 1024, "gb": 1024**2}
 _SVMON_HEADER = re.compile(r"\s*size\s+inuse\s+free\s+pin\s+virtual\b[\sa-z]*", re.IGNORECASE)
 _SVMON_CACHE_HEADER = re.compile(r"\s*work\s+pers\s+clnt\b[\sa-z]*")
@@ -121,17 +122,17 @@ class _Reading:
         elif not words or not words[0][0].isdigit():
             return
         names = [name for name in self._names if name != "mmode"]
-        cells = _cells(words, names)
+        cells = _cells(words, names, self._unit)
         if cells is None:
             return
         for column, name in (("total_kb", "size"), ("used_kb", "inuse"), ("available_kb", "available")):
             value = cells.get(name)
-            found[column] = None if value is None else value * self._unit
+            found[column] = None if value is None else round(value * self._unit, 6)
 
     def _cache(self, words: list[str], found: _Found) -> None:
-        cells = _cells(words[2:], self._names[:3]) if words[:2] == ["in", "use"] else None
+        cells = _cells(words[2:], self._names[:3], self._unit) if words[:2] == ["in", "use"] else None
         if cells is not None and cells["pers"] is not None and cells["clnt"] is not None:
-            found["cached_kb"] = (cells["pers"] + cells["clnt"]) * self._unit
+            found["cached_kb"] = round((cells["pers"] + cells["clnt"]) * self._unit, 6)
 
     def _configuration(self, line: str, found: _Found) -> None:
         if size := _CONFIGURED.fullmatch(line):
@@ -142,14 +143,21 @@ class _Reading:
             found["paging_used_pct"] = int(used[1])
 
 
-def _cells(words: list[str], names: list[str]) -> _Found | None:
-    """The numbers under `names`; `None` for a row that was cut, or is none."""
+def _cells(words: list[str], names: list[str], unit: float) -> _Found | None:
+    """The numbers under `names`, in `unit`s; `None` for a row that was cut, or is none."""
     if len(words) < len(names):
         return None
     try:
-        return dict(zip(names, [number(word) for word in words[: len(names)]], strict=True))
+        return dict(zip(names, [_cell(word, unit) for word in words[: len(names)]], strict=True))
     except ValueError:
         return None
+
+
+def _cell(word: str, unit: float) -> Number | None:
+    if word[-1].isalpha() and word[0].isdigit():
+        value = suffixed(word)
+        return None if value is None else value / 1024 / unit
+    return number(word)
 
 
 def _add(found: _Found, total: Number, used: Number) -> None:

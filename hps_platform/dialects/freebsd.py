@@ -114,7 +114,7 @@ def _unit(word: str) -> float | None:
 def _area(line: str, unit: float) -> tuple[Number, Number] | None:
     """Size and used of a swap device in KiB."""
     words = line.split()
-    if len(words) < 3 or not words[0].startswith(("/", "md", "da", "ada")):
+    if len(words) < 3 or words[0] == "Total":
         return None
     try:
         sizes = [number(word) if unit else suffixed(word) for word in words[1:3]]

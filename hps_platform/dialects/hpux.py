@@ -26,7 +26,7 @@ PLAN = (
 
 _PAGE_KB = 4
 
-# vmstat 2
+# vmstat 2 (-S: si, so for re, at)
 #
 #          procs           memory                   page                              faults       cpu
 #     r     b     w      avm    free   re   at    pi   po    fr   de    sr     in     sy    cs  us sy id
@@ -41,7 +41,7 @@ _VMSTAT = vmstat.Words(
         "fr": ("fr", 1),
         "sr": ("sr", 1),
     },
-    required=frozenset(("r", "b", "w", "avm", "free", "at", "pi", "po", "de", "sr", "in", "sy", "cs", "us", "id")),
+    required=frozenset(("r", "b", "w", "avm", "free", "pi", "po", "de", "sr", "in", "sy", "cs", "us", "id")),
 )
 
 # netstat -in

@@ -13,7 +13,7 @@ from hps_platform.dialects.dialect import Reader, Reading
 from hps_platform.dialects.text import clean, failure, looks_tabular
 from hps_platform.metrics.sample import Row
 
-# iostat 2: bps is KiB/s of both directions; sps are seeks, msps is a constant
+# iostat 2 (some levels print the header once): bps is KiB/s of both directions; sps are seeks, msps is a constant
 #
 #   device    bps     sps    msps
 #
@@ -31,7 +31,7 @@ def _header(line: str) -> sampling.Table | None:
 
 
 _LINES_KEPT = 2000
-_LAYOUTS = iostat.layouts(_header, "msps")
+_LAYOUTS = iostat.layouts(_header, "msps", by_key=True)
 _TABLES = iostat.reader(lambda _: _LAYOUTS)
 
 

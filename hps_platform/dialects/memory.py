@@ -24,7 +24,7 @@ def row(
 ) -> Row:
     """The row. Used is total less available where available is known; percentages are worked out where not printed."""
     if total_kb is not None and available_kb is not None:
-        used_kb = total_kb - available_kb
+        used_kb = round(total_kb - available_kb, 6)
     if paging_used_pct is None:
         paging_used_pct = share(paging_used_kb, paging_total_kb)
     values: dict[str, Number | None] = {

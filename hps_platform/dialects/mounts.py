@@ -42,8 +42,8 @@ _PSEUDO = frozenset(("/proc", "/aha"))
 """Trees of the kernel that some systems give a size of some blocks."""
 
 _SIZE_CELL = r"-?\d+(?:[.,]\d+)?[KMGTPE]?i?B?|-"
-_COUNT_CELL = r"\d+(?:[.,]\d+)?[KMGT]?|-"
-_PCT_CELL = r"\d+(?:[.,]\d+)?%?|-"
+_COUNT_CELL = r"\d+(?:[.,]\d+)?[kKMGT]?|-"
+_PCT_CELL = r"-?\d+(?:[.,]\d+)?%?|-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class _Mounts:
 
     columns: tuple[str, ...]
     kib: float
+    thousand: int  # what K stands for in counts of inodes
     whole: re.Pattern[str]  # device, numbers, mount point
     continued: re.Pattern[str]  # the second line of a wrapped row
 
@@ -95,6 +96,7 @@ def _header(line: str) -> _Mounts | None:
     return _Mounts(
         tuple(columns),
         1.0 if kib is None else kib,
+        1000 if "ifree" in words else 1024,  # BSD, which spells it in small letters
         re.compile(rf"\s*(\S.*?)\s+{cells}\s+(/.*?)\s*", re.ASCII),
         re.compile(rf"\s+{cells}\s+(/.*?)\s*", re.ASCII),
     )
@@ -137,9 +139,9 @@ def _row(mounts: _Mounts, device: str | None, cells: Sequence[str], mount: str, 
             free = free or column == "free"
             row["avail_kb" if column == "free" else f"{column}_kb"] = within(value, -LARGEST_SIZE, LARGEST_SIZE)
         elif column == "ifree":
-            ifree = suffixed(cell)
+            ifree = scaled(suffixed(cell, mounts.thousand), 1)
         elif column != "type":
-            row[column] = suffixed(cell)
+            row[column] = scaled(suffixed(cell, mounts.thousand), 1)
     if free and "used" not in mounts.columns and row["size_kb"] is not None and row["avail_kb"] is not None:
         row["used_kb"] = scaled(round(row["size_kb"] - row["avail_kb"], 3), 1)
     if row["inodes"] is None and ifree is not None and row["iused"] is not None:

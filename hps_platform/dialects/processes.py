@@ -331,7 +331,8 @@ class _Listing:
             return None
         _, chosen = min(ends, key=lambda end: end[0])
         filled = sum(1 for cell in chosen if cell is not None)
-        return list(chosen) if filled * 2 > self._count else None
+        # Of a zombie little more than its numbers may be left.
+        return list(chosen) if filled * 2 > self._count or chosen[-1] == "<defunct>" else None
 
 
 def _longer(pattern: re.Pattern[str], found: Sequence[Span], at: int, more: int) -> int:

@@ -61,7 +61,7 @@ _DISKS: Mapping[str, tuple[str, float]] = {
 }
 
 
-_MORE = ("tin", "tout", "us", "sy", "wt", "id")
+_MORE = ("tin", "tout", "us", "sy", "wt", "dt", "id")
 
 
 def _disks(line: str) -> sampling.Table | None:
@@ -89,10 +89,10 @@ _GROUPS = horizontal.Groups(
         ("rps", "wps", "util"): ((iostat.READS, 1), (iostat.WRITES, 1), ("busy_pct", 1)),
     },
     before=(("tin", "tout"),),
-    after=(("us", "sy", "wt", "id"), ("us", "sy", "st", "id")),
+    after=(("us", "sy", "wt", "id"), ("us", "sy", "st", "id"), ("us", "sy", "dt", "id")),
 )
 # iostat -c 2: no disks, by request
-_CPU = re.compile(r"^\s+(?:cpu\s*\n\s+)?us\s+sy\s+(?:wt|st)\s+id\s*$", re.MULTILINE)
+_CPU = re.compile(r"^\s+(?:cpu\s*\n\s+)?us\s+sy\s+(?:wt|st|dt)\s+id\s*$", re.MULTILINE)
 
 
 class _Commas:
@@ -148,6 +148,7 @@ _UNITS = {"kilo": 1, "mega": 1024, "giga": 1024**2}
 # swap -l (blocks of 512 bytes; -k and -h print units; newer ones add `encrypted`)
 # swapfile             dev  swaplo blocks   free
 # /dev/zvol/dsk/rpool/swap 310,2      8 4194296 4194296
+_NO_AREAS = re.compile(r"\s*No swap devices configured\.?\s*", re.IGNORECASE)
 _BLOCKS = r"(\d+|\d+(?:\.\d+)?[KMGT])"
 _AREA = re.compile(rf"\s*\S+\s+(?:\d+,\d+|-)\s+\S+\s+{_BLOCKS}\s+{_BLOCKS}(?:\s+(?:yes|no|-))?\s*", re.ASCII)
 
@@ -172,7 +173,7 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
             listed = True
         elif listed and (match := _AREA.fullmatch(line)):
             areas.append((_blocks_kb(match[1]), _blocks_kb(match[2])))
-        elif _SYSTEM.search(line):
+        elif _SYSTEM.search(line) or _NO_AREAS.fullmatch(line):
             recognised = True
     if paging is None and areas:
         size, free = sum(area[0] for area in areas), sum(area[1] for area in areas)

@@ -4,6 +4,7 @@ Knows no family and no operating system. What a table of a family looks like bel
 """
 
 import re
+from collections.abc import Collection
 
 Number = int | float
 
@@ -150,37 +151,61 @@ def distance(cell: Span, header: Span) -> int:
 # What shells and commands say when there is nothing to parse. A line of it in mid-output never fails a good table:
 # these are looked for only where no table was found.
 _FAILURES = re.compile(
-    r"""(?: not[ ]found \b | \b command[ ]or[ ]file[ ]not[ ]found | no[ ]such[ ]file[ ]or[ ]directory
+    r"""(?: not[ ]found \b | \b command[ ]or[ ]file[ ]not[ ]found | \b no[ ]such[ ][a-z] | \b bad[ ]command
     | permission[ ]denied | \b access[ ]denied | operation[ ]not[ ]permitted | not[ ]permitted | not[ ]authorized
-    | not[ ]recognized | cannot[ ](?: execute | open | access | find | allocate | read | stat ) \b
-    | can't[ ](?: open | find | read | stat ) \b
+    | not[ ]allowed[ ]to | permission[ ]to | not[ ]in[ ]the[ ]sudoers | \b privileged[ ]user
+    | not[ ]recognized | cannot[ ](?: execute | open | access | find | allocate | read | stat | load | create ) \b
+    | can't[ ](?: open | find | read | stat | locate ) \b | \b unable[ ]to \b | \b failed[ ](?: to | setting ) \b
+    | \b (?: is | are | currently )[ ]not[ ]
+        (?: available | installed | supported | running | configured | connected ) \b
+    | \b not[ ](?: available \b | (?: supported | configured ) [.]? \s*$ )
+    | \b do(?:es)?[ ]not[ ](?: exist | allow ) \b
+    | \b is[ ]not[ ]a[ ]typo | \b invalid[ ]system[ ]activity
     | (?: invalid | illegal | unknown | unrecogni[sz]ed | bad | ambiguous | unsupported )[ -][^:]{0,40}
         \b(?: option | flag | argument | format | specifier | keyword | interval | operand )
+    | \b unknown[ ](?: command | oid ) \b | \b is[ ]unknown,[ ]try \b | ^\s* command[ ]line[ ]is[ ]not[ ]complete
     | \b (?: must | need[s]?[ ]to )[ ] be[ ] (?: root | super | run )
+    | \b password[ ](?: has[ ]expired | is[ ]required | change ) | \b change[ ]your[ ]password
+    | \b account[ ] (?: is[ ] )? (?: has[ ]expired | locked | disabled )
     | \b try[ ]['`"\u2018]?\S+[ ]-{1,2}h(?:elp)? | ^\s*(?: usage | aufruf | utilisation | syntaxe? )\s*:
-    | ^\s*(?: error | fehler | erreur | fatal )\s*: | error[ ]parsing[ ] | exec(?: format[ ]error | ution[ ]error )
-    | connection[ ](?: refused | reset | closed | timed[ ]out ) | out[ ]of[ ]memory | not[ ]enough[ ]memory
-    | no[ ]space[ ]left | device[ ]busy | resource[ ]temporarily[ ]unavailable | fork[ ](?: failed | function )
-    | i/o[ ]error | input/output[ ]error | stale[ ](?: nfs[ ] )?file[ ]handle | \b (?: killed | terminated ) \s*$
-    | core[ ]dumped | segmentation[ ]fault | \b 0\d{3}-\d{3} \b )""",
+    | ^\s*(?: error | fehler | erreur | fatal )\s*[:,] | error[ ]parsing[ ] | exec(?: format[ ]error | ution[ ]error )
+    | connection[ ](?: refused | reset | closed | timed[ ]out ) | ^\s* connection[ ]to[ ] .* closed
+    | \b could[ ]not[ ]resolve | host[ ]key[ ]verification | open[ ]failed: | allocation[ ]request[ ]failed
+    | \b not[ ]responding \b | out[ ]of[ ]memory | not[ ]enough[ ]memory | no[ ]space[ ]left | device[ ]busy
+    | read-only[ ]file[ ]system | resource[ ]temporarily[ ]unavailable | fork[ ](?: failed | function )
+    | \b no[ ](?: more | child )[ ]processes | i/o[ ]error | input/output[ ]error | stale[ ](?: nfs[ ] )?file[ ]handle
+    | ^\s*(?: killed | terminated | alarm[ ]clock | bus[ ]error | abort(?: ed | [ ]trap )? | illegal[ ]instruction
+        | hangup ) [.]? \s*$
+    | \b (?: killed | terminated ) \s*$ | core[ ]dumped | segmentation[ ]fault | \b syntax[ ]error
+    | ^\s* (?: [\w./-]+: [ ]+ )? \d{4}-\d{3,4} \b (?! - ) )""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
-
-
-_MESSAGE_ID = re.compile(r"0\d{3}-\d{3}\b", re.ASCII)
+_MESSAGE_ID = re.compile(r"\d{4}-\d{3,4}\b(?!-)", re.ASCII)
 _COUNTED = re.compile(r"\s*\d+\s+[A-Za-z]|.*[:=]\s*\d+\s*$", re.ASCII)
+# Whoever runs a command speaks in its stead when it can't, in the words of any language.
+_SHELLS = ("sh", "ash", "bash", "csh", "dash", "fish", "ksh", "ksh93", "pdksh", "rbash", "rksh", "tcsh", "zsh")
+_STARTERS = ("cat", "sudo", "doas", "su", "env", "exec", "nice", "timeout", "xargs", "ssh", "ld.so.1", "ld-elf.so.1")
+_SPEAKERS = frozenset((*_SHELLS, *_STARTERS))
+_SAID = re.compile(r"\s*-?(?:\S*/)?([a-z][\w.-]*?)(?:\[\d+\])?\s?: ?\s*\S", re.ASCII)
 
 
-def failure(text: str) -> str | None:
+def failure(text: str, programs: Collection[str] = ()) -> str | None:
     """The line in which a command or shell says that it failed, or `None`.
 
-    Text that mentions an error but holds data as well is some report, not a failed command.
+    Text that mentions an error but holds data as well is some report, not a failed command. `programs` are the names
+    of those that ran: what they or the shell say in their own name is no report, either.
     """
-    if _FAILURES.search(text) is None or looks_tabular(text):
+    if looks_tabular(text):
         return None
+    known = _FAILURES.search(text) is not None
     for line in text.split("\n"):
         said = line.strip()
-        if said and _FAILURES.search(said) and (not said[0].isdigit() or _MESSAGE_ID.match(said)):
+        if not said or (said[0].isdigit() and _MESSAGE_ID.match(said) is None):
+            continue
+        if known and _FAILURES.search(said):
+            return said
+        speaker = _SAID.match(said)
+        if speaker is not None and (speaker[1] in _SPEAKERS or speaker[1] in programs):
             return said
     return None
 
@@ -189,7 +214,7 @@ def looks_tabular(text: str) -> bool:
     """Whether the text holds data, known or not: a line of four numbers or more, or several of a number and a label."""
     counted = 0
     for line in text.split("\n"):
-        if sum(1 for word in line.split() if _NUMBER.fullmatch(word.rstrip("%")) is not None) >= 4:
+        if sum(1 for word in line.split() if _SUFFIXED.fullmatch(word.rstrip("%")) is not None) >= 4:
             return True
         counted += _COUNTED.match(line) is not None
         if counted >= 4:

@@ -60,18 +60,19 @@ _Cell = tuple[int, str, float, float, float]
 class _Vmstat:
     """One header of vmstat understood: `sampling.Table`."""
 
-    __slots__ = ("_cells", "_count", "_extra", "_last", "_suffixes")
+    __slots__ = ("_cells", "_count", "_counts", "_extra", "_last", "_suffixes")
 
-    def __init__(self, cells: Sequence[_Cell], count: int, extra: int, *, suffixes: bool) -> None:
+    def __init__(self, cells: Sequence[_Cell], count: int, extra: int, spare: int, *, suffixes: bool) -> None:
         self._cells = tuple(cells)
         self._count = count + extra
+        self._counts = range(self._count - spare, self._count + 1)
         self._extra = extra
         self._last = count
         self._suffixes = suffixes
 
     def counts(self, line: str) -> bool:
         words = line.split()
-        return (len(words) == self._count or self._dated(words)) and words[0][:1].isdigit()
+        return (len(words) in self._counts or self._dated(words)) and words[0][:1].isdigit()
 
     def _dated(self, words: Sequence[str]) -> bool:
         """Whether a date and a time, and perhaps a zone, stand behind the cells, which not every header announces."""
@@ -84,7 +85,7 @@ class _Vmstat:
 
     def cells(self, line: str) -> Row | None:
         words = line.split()
-        if len(words) != self._count or self._extra:
+        if len(words) not in self._counts or self._extra:
             if not self._dated(words) and not (len(words) == self._count and _ends_in_time(words, self._extra)):
                 return None
             words = words[: self._last]
@@ -142,6 +143,14 @@ def _timestamp(names: list[str], known: frozenset[str]) -> int:
     return 0
 
 
+def _spare(names: Sequence[str]) -> int:
+    """How many columns at the end may have no cell: AIX heads four disks (`1 2 3 4`), however few it was given."""
+    disks = 0
+    while names[-1 - disks].isdigit():
+        disks += 1
+    return disks
+
+
 def header_of(words: Words, factors: Mapping[str, float]) -> Callable[[str], sampling.Table | None]:
     """A function that understands this system's header lines. `factors` change columns' factors (a unit option)."""
     known = frozenset(words.columns) | {"sy", "gu", "inact", "active", "re", "cy", "p", "w", "fi", "fo"}
@@ -163,7 +172,7 @@ def header_of(words: Words, factors: Mapping[str, float]) -> Callable[[str], sam
             column, factor = words.columns[name]
             low, high = _LIMITS.get(column, _RATE)
             cells.append((index, column, factor * factors.get(column, 1), low, high))
-        return _Vmstat(cells, len(names), extra, suffixes=words.suffixes)
+        return _Vmstat(cells, len(names), extra, 0 if extra else _spare(names), suffixes=words.suffixes)
 
     def quick(line: str) -> sampling.Table | None:
         return header(line) if " b " in line else None

@@ -101,6 +101,22 @@ def test_cleaning_removes_whole_sequences() -> None:
         "swapinfo: must be super-user",
         "iostat: cannot open /dev/kmem",
         "Fehler: unbekannter Bezeichner\n\nAufruf:\n ps [Optionen]",
+        "/usr/sbin/ip: bad command or file name",
+        "The program 'sar' is currently not installed. Try your package manager.",
+        "ops is not in the sudoers file.",
+        "user ops is not allowed to execute '/usr/sbin/swapinfo' as root on db7.",
+        "Your password has expired.",
+        "3004-610 You are required to change your password.",
+        "0516-1175 lsps: Unable to open the lock",
+        "svmon: You do not have permission to run this command.",
+        "lanadmin: Unable to attach to PPA 9",
+        "sysctl: unknown oid 'hw.nosuch'",
+        "iostat: No such device: da9",
+        'Device "eth7" does not exist.',
+        'Object "lnk" is unknown, try "ip help".',
+        "Host key verification failed.",
+        "Connection to db7 closed by remote host.",
+        "Bus error",
     ],
 )
 def test_failed_commands(text: str) -> None:
@@ -114,6 +130,9 @@ def test_failed_commands(text: str) -> None:
         "Welcome to host1",
         "tcp:\n   12 connection requests\n   4 connection resets received\n   7 packets\n   9 bytes",
         "df: /x: Permission denied\nDateisystem 1K Benutzt\n/dev/a 100 50 50 50% /",
+        "df: /x: Permission denied\nSys. de fichiers Taille\n/dev/a 1,5G 1,0G 512M 67% /",
+        "2026-03-14 10:20:00",
+        "postgres: writer process",
     ],
 )
 def test_what_only_looks_like_a_failure(text: str) -> None:
@@ -141,3 +160,19 @@ def test_words_with_their_places() -> None:
 def test_first_line_is_printable_and_short() -> None:
     assert first_line("\n \n a\x01b \nc") == "a?b"
     assert len(first_line("x" * 500)) == 120
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bash: iostat : commande introuvable",
+        "-ksh: iostat: Kommando unbekannt.",
+        "bash[3]: iostat: orden no encontrada",
+        "iostat: no quedan discos",
+        "cat: /proc/diskstats: Datei oder Verzeichnis fehlt",
+        "Willkommen\n/usr/bin/iostat: hier geht gerade nichts",
+    ],
+)
+def test_what_a_shell_or_the_program_says_in_its_own_name_in_any_language(text: str) -> None:
+    assert failure(text, {"iostat"}) == text.rpartition("\n")[2]
+    assert failure(text + "\nsda 1 2 3 4\n", {"iostat"}) is None
