@@ -1,7 +1,29 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and how `make test` deals tests out to two processes.
+
+A file's tests stay together, as they share servers; all of `e2e` stays together, as it shares one demo, and comes
+first, as it takes longest.
+"""
+
+from typing import TYPE_CHECKING
+
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    import pytest
+    from xdist.remote import Producer
 
 pytest_plugins = [
     "hps_platform_tests.integration.services",
     "hps_platform_tests.e2e.demo",
     "hps_platform_tests.e2e.browser",
 ]
+
+
+class _ByPart(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if "/e2e/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: "pytest.Config", log: "Producer") -> LoadScopeScheduling:
+    return _ByPart(config, log)
