@@ -18,6 +18,7 @@ from hps_platform.metrics import rates
 from hps_platform.metrics.family import Family, Kind
 from hps_platform.metrics.sample import STREAMED, Row
 from hps_platform.store import detections, provenance
+from hps_platform.store.archive import reading as archive
 from hps_platform.store.database import Connection, Database
 from hps_platform.store.provenance import Place
 from hps_platform.stream import OffsetsExpired, Record
@@ -40,9 +41,9 @@ def trace(
 ) -> dict[str, Any]:
     """The sample at that moment, or else the first one `within` that time after it.
 
-    `command exit_code raw parser schema collector session seq produced_at` are null where Kafka has not kept the
-    message; `note` says then since when it is possible, as `available_from` does. `reparsed` holds what the text gives
-    today, `predecessor` the sample that rates were taken from. `NotFound` without a sample.
+    `command exit_code raw parser schema collector session seq produced_at` are null where neither Kafka nor the archive
+    has kept the message; `note` says then since when it is possible, as `available_from` does. `reparsed` holds what
+    the text gives today, `predecessor` the sample that rates were taken from. `NotFound` without a sample.
     """
     shown = family_named(family)
     with db.connection() as conn:
@@ -54,8 +55,8 @@ def trace(
         before = provenance.sample_before(conn, shown, server_id, place.timestamp) if rated else None
         run = provenance.landed_by(conn, shown.topic, place.partition, place.offset)
         anomaly = _anomaly(conn, sources, server_id, place.timestamp)
-    message, note, available_from = _message(sources.bootstrap, shown, server_id, place)
-    earlier = _message(sources.bootstrap, shown, server_id, before)[0] if before and message else None
+    message, note, available_from = _message(db, sources.bootstrap, shown, server_id, place)
+    earlier = _message(db, sources.bootstrap, shown, server_id, before)[0] if before and message else None
     return {
         "metric": shown.name,
         "server_id": server_id,
@@ -64,12 +65,14 @@ def trace(
         "partition": partition,
         "rows": rows,
         **_place(shown, place),
-        **_told(message),
+        **(message or _UNTOLD),
         "note": note,
         "available_from": available_from,
         "run_id": run.run_id if run else None,
         "run_url": f"{sources.dagster}/runs/{run.run_id}" if run else None,
-        "predecessor": {"timestamp": before.timestamp, **_place(shown, before), **_told(earlier)} if before else None,
+        "predecessor": {"timestamp": before.timestamp, **_place(shown, before), **(earlier or _UNTOLD)}
+        if before
+        else None,
         "reparsed": _reparsed(shown, rows, (place, message), (before, earlier)) if message else None,
         "anomaly": anomaly,
     }
@@ -86,9 +89,21 @@ def _place(family: Family, place: Place) -> dict[str, Any]:
 
 
 def _message(
+    db: Database, bootstrap: str, family: Family, server_id: int, place: Place
+) -> tuple[dict[str, Any] | None, str | None, datetime | None]:
+    """What the message says, or why there is none and when the oldest was produced that its partition still has."""
+    told, note, since = _in_kafka(bootstrap, family, server_id, place)
+    if told is None:
+        with db.connection() as conn:
+            kept = archive.message(conn, family, server_id, place.timestamp, (place.partition, place.offset))
+        if kept is not None:
+            return {name: kept[name] for name in _UNTOLD}, "The text is the archive's: Kafka has it no more", None
+    return told, note, since
+
+
+def _in_kafka(
     bootstrap: str, family: Family, server_id: int, place: Place
-) -> tuple[Record | None, str | None, datetime | None]:
-    """The message, or why there is none and when the oldest was produced that its partition still has."""
+) -> tuple[dict[str, Any] | None, str | None, datetime | None]:
     try:
         record = stream.read_at(bootstrap, family.topic, place.partition, place.offset)
     except OffsetsExpired:
@@ -99,14 +114,16 @@ def _message(
         return None, f"Kafka keeps messages of this partition since {since:%Y-%m-%d %H:%M:%S} UTC only", since
     if record.key != str(server_id).encode():
         return None, f"{family.topic} was created anew since: this offset is another server's message now", None
-    return record, None, None
+    return _told(record), None, None
 
 
-def _told(record: Record | None) -> dict[str, Any]:
+_UNTOLD: Mapping[str, None] = dict.fromkeys(
+    ("command", "exit_code", "raw", "parser", "schema", "collector", "session", "seq", "produced_at")
+)
+
+
+def _told(record: Record) -> dict[str, Any]:
     """What a message says of itself."""
-    if record is None:
-        names = ("command", "exit_code", "raw", "parser", "schema", "collector", "session", "seq", "produced_at")
-        return dict.fromkeys(names)
     texts = {name: value.decode("utf-8", "replace") for name, value in record.headers.items()}
     return {
         **{name: texts.get(name) for name in ("command", "raw", "parser", "schema", "collector", "session")},
@@ -134,19 +151,19 @@ def _anomaly(conn: Connection, sources: Sources, server_id: int, timestamp: date
 
 # Parsing again --------------------------------------------------------------------------------------------------------
 
-_Kept = tuple[Place | None, Record | None]
+_Kept = tuple[Place | None, Mapping[str, Any] | None]
 
 
 def _reparsed(family: Family, rows: Sequence[Row], kept: _Kept, before: _Kept) -> dict[str, Any]:
     """What the text gives today: its rows, whether they are the landed ones, and by which parser."""
-    place, record = kept
+    place, told = kept
     assert place is not None  # noqa: S101  # the caller has both
-    assert record is not None  # noqa: S101
-    earlier, earlier_record = before
+    assert told is not None  # noqa: S101
+    earlier, earlier_told = before
     elapsed_s = (place.timestamp - earlier.timestamp).total_seconds() if earlier else 0.0
     try:
-        again = parsed_again(family, _told(record), _told(earlier_record) if earlier_record else None, elapsed_s)
-        parser = dialects.parser_id(_system(_told(record))[0])
+        again = parsed_again(family, told, earlier_told, elapsed_s)
+        parser = dialects.parser_id(_system(told)[0])
     except InvalidInput as error:
         return {"parser": None, "equal": False, "rows": [], "message": str(error)}
     return {"parser": parser, "equal": same_rows(family, rows, again), "rows": again, "message": None}

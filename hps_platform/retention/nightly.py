@@ -15,7 +15,7 @@ from hps_platform.metrics.family import Family
 from hps_platform.retention import texts
 from hps_platform.retention.policy import Policy
 from hps_platform.settings import Settings
-from hps_platform.store import partitions, rollups
+from hps_platform.store import completeness, partitions, rollups
 from hps_platform.store.archive import days, files, records
 from hps_platform.store.archive.days import Outdated
 from hps_platform.store.archive.records import ArchivedDay
@@ -168,28 +168,40 @@ def _ready(conn: Connection, place: Place, family: Family, day: date, report: Re
         raise
 
 
-def _due(
-    conn: Connection, policies: Mapping[str, Policy], today: date
-) -> tuple[list[tuple[Family, partitions.Partition]], list[tuple[Family, partitions.Partition]]]:
-    """Partitions past their time: of raw rows, without days that were restored for longer, and of rollups."""
-    raw, rolled = [], []
+@dataclass(slots=True)
+class _Due:
+    """Partitions past their time: of raw rows and rollups, without days that were restored for longer; of the ledger.
+
+    The conservation ledger is one for all families: its minutes go with the last of their minutes, its hours alike.
+    """
+
+    raw: list[tuple[Family, partitions.Partition]] = field(default_factory=list)
+    rolled: list[tuple[Family, partitions.Partition]] = field(default_factory=list)
+    ledger: list[partitions.Partition] = field(default_factory=list)
+
+
+def _due(conn: Connection, policies: Mapping[str, Policy], today: date) -> _Due:
+    due = _Due()
     for family in FAMILIES.values():
         policy = policies[family.name]
         kept = {one.day for one in records.listing(conn, family.name) if one.keep_until and one.keep_until > today}
         ended = _ended(conn, family.table, today - timedelta(days=policy.raw_days))
-        raw += [(family, one) for one in ended if one.start.date() not in kept]
+        due.raw += [(family, one) for one in ended if one.start.date() not in kept]
         for grain, age in ((Grain.MINUTE, policy.minute_days), (Grain.HOUR, policy.hour_days)):
             ended = _ended(conn, rollup_table(family, grain), today - timedelta(days=age))
-            rolled += [
+            due.rolled += [
                 (family, one) for one in ended if not any(one.start.date() <= day < one.end.date() for day in kept)
             ]
-    return raw, rolled
+    minutes, hours = completeness.TABLES
+    due.ledger += _ended(conn, minutes, today - timedelta(days=max(one.minute_days for one in policies.values())))
+    due.ledger += _ended(conn, hours, today - timedelta(days=max(one.hour_days for one in policies.values())))
+    return due
 
 
 def overdue(conn: Connection, policies: Mapping[str, Policy], today: date) -> list[str]:
     """Partitions that are past their time and still there."""
-    raw, rolled = _due(conn, policies, today)
-    return [one.name for _, one in (*raw, *rolled)]
+    due = _due(conn, policies, today)
+    return [one.name for one in (*(one for _, one in (*due.raw, *due.rolled)), *due.ledger)]
 
 
 def _drop_raw(
@@ -229,9 +241,13 @@ def drop_expired(conn: Connection, place: Place, policies: Mapping[str, Policy],
     """Drops what is past its time: raw days that are safe in the archive, and rollups."""
     report = Report()
     with alone(conn):
-        raw, rolled = _due(conn, policies, today)
-        _drop_raw(conn, place, raw, report)
-        _drop_rollups(conn, rolled, report)
+        due = _due(conn, policies, today)
+        _drop_raw(conn, place, due.raw, report)
+        _drop_rollups(conn, due.rolled, report)
+        for one in due.ledger:
+            with report.holding(one.name):
+                partitions.drop(conn, one.name)
+                report.dropped.append(one.name)
     return report
 
 

@@ -6,13 +6,17 @@ the message says belongs to `hps_platform.stream`, what it all means to `hps_pla
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from hps_platform.metrics.family import Family
+from hps_platform.store.archive import reading as archive
+from hps_platform.store.schema import PROVENANCE
+
+_MOMENT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +38,22 @@ class LandedBy:
 
 
 def sample_at(conn: Connection[Any], family: Family, server_id: int, start: datetime, end: datetime) -> Place | None:
-    """The first sample of [`start`, `end`]."""
-    return _place(conn, family, server_id, "timestamp >= %s AND timestamp <= %s ORDER BY timestamp", (start, end))
+    """The first sample of [`start`, `end`], of the tables or, where these have none, of the archive."""
+    condition = "timestamp >= %s AND timestamp <= %s ORDER BY timestamp"
+    found = _place(conn, family, server_id, condition, (start, end))
+    return found or next(iter(_archived(conn, family, server_id, start, end + _MOMENT)), None)
 
 
 def sample_before(conn: Connection[Any], family: Family, server_id: int, moment: datetime) -> Place | None:
-    """The last sample before that moment."""
+    """The last sample before that moment; in the archive, of that day and the one before."""
     # Mostly it is near; the whole table has a partition for every day to look into.
     near = "timestamp < %s AND timestamp >= %s - interval '1 hour' ORDER BY timestamp DESC"
     found = _place(conn, family, server_id, near, (moment, moment))
-    return found or _place(conn, family, server_id, "timestamp < %s ORDER BY timestamp DESC", (moment,))
+    archived = _archived(conn, family, server_id, moment - timedelta(days=1), moment)
+    if found is None and not archived:
+        found = _place(conn, family, server_id, "timestamp < %s ORDER BY timestamp DESC", (moment,))
+    candidates = [place for place in (found, *archived[-1:]) if place is not None]
+    return max(candidates, key=lambda place: place.timestamp, default=None)
 
 
 def _place(
@@ -58,10 +68,20 @@ def _place(
     return Place(*found) if found else None
 
 
+def _archived(conn: Connection[Any], family: Family, server_id: int, start: datetime, end: datetime) -> list[Place]:
+    """Samples in [`start`, `end`) of days that are only in the archive, ascending."""
+    if not archive.days(conn, family, start, end):
+        return []
+    rows = archive.read(conn, family, [server_id], list(PROVENANCE), start, end)
+    with archive.explained(family):
+        places = rows.select("timestamp", *PROVENANCE).unique().sort("timestamp").collect()
+    return [Place(*row) for row in places.iter_rows()]
+
+
 def rows_at(
     conn: Connection[Any], family: Family, server_id: int, timestamp: datetime
 ) -> tuple[str, list[dict[str, Any]]]:
-    """The partition's name, and the rows of one sample, by key: the family's columns."""
+    """The partition's name, or the archived file's, and the rows of one sample, by key: the family's columns."""
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in family.columns)
     query = sql.SQL("SELECT tableoid::regclass::text AS partition, {} FROM {} WHERE server_id = %s AND timestamp = %s")
     with conn.cursor(row_factory=dict_row) as cursor:
@@ -70,6 +90,12 @@ def rows_at(
         ).fetchall()
     name = str(rows[0]["partition"]) if rows else ""
     found = [{column: value for column, value in row.items() if column != "partition"} for row in rows]
+    days = [] if rows else archive.days(conn, family, timestamp, timestamp + _MOMENT)
+    if days:
+        names = [column.name for column in family.columns]
+        old = archive.read(conn, family, [server_id], names, timestamp, timestamp + _MOMENT)
+        with archive.explained(family):
+            name, found = days[0].url, old.select(names).collect().to_dicts()
     key = family.key
     return name, sorted(found, key=lambda row: row[key]) if key else found
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -11,6 +11,7 @@ from psycopg import Connection
 from hps_platform.errors import ArchiveDamaged
 from hps_platform.metrics.family import Family
 from hps_platform.store.archive import files, records
+from hps_platform.store.archive.days import schema
 from hps_platform.store.archive.records import ArchivedDay
 
 
@@ -40,12 +41,14 @@ def read(
 ) -> pl.LazyFrame:
     """Archived rows in [`start`, `end`) of days that are not in the tables: `server_id, timestamp, <key>, <columns>`.
 
-    Types as `family.frame_schema`. Ascending by server and time within each day. Nothing is read before `collect`,
-    which belongs into `explained`; then, from a disk, only the row groups and columns that are asked for.
+    Columns may be those of `PROVENANCE` too. Types as `family.frame_schema`; ascending by server and time within each
+    day. Nothing is read before `collect`, which belongs into `explained`; then, from a disk, only the row groups and
+    columns that are asked for.
     """
     names = ["server_id", "timestamp", *([family.key] if family.key else [])]
     names += [name for name in columns if name not in names]
-    wanted = {name: family.frame_schema[name] for name in names}
+    types = {**schema(family), **family.frame_schema}
+    wanted = {name: types[name] for name in names}
     parts = []
     for one in days(conn, family, start, end):
         with explained(family):
@@ -63,18 +66,18 @@ def read(
 
 
 def message(
-    conn: Connection[Any], family: Family, day: date, kafka_partition: int, kafka_offset: int
+    conn: Connection[Any], family: Family, server_id: int, timestamp: datetime, place: tuple[int, int]
 ) -> dict[str, Any] | None:
-    """The archived message that rows of a day came from; `None` where its text is not kept.
+    """The archived message of a sample, by its partition and offset; `None` where its text is not kept.
 
     `server_id, timestamp, produced_at, command, exit_code, parser, schema, collector, session, seq, raw`.
     """
-    one = records.find(conn, family.name, day)
+    one = records.find(conn, family.name, timestamp.astimezone(UTC).date())
     if one is None or one.raw_url is None:
         return None
     with explained(family):
         rows = pl.scan_parquet(files.source(one.raw_url)).filter(
-            pl.col("kafka_partition") == kafka_partition, pl.col("kafka_offset") == kafka_offset
+            pl.col("kafka_partition") == place[0], pl.col("kafka_offset") == place[1], pl.col("server_id") == server_id
         )
         found = rows.collect().to_dicts()
     return found[0] if found else None

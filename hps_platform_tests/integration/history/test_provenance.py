@@ -2,19 +2,20 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from hps_platform import history, landing, stream
+from hps_platform import history, landing, retention, stream
 from hps_platform.errors import NotFound
 from hps_platform.history import Sources
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import Sample
 from hps_platform.stack.seeding import MINUTELY, TEN_MINUTELY, HostDay, samples
 from hps_platform.stack.simulator.world import World
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database, migrate, session
 from hps_platform_tests.integration.landing.ground import begin_at_end, behind
 
 END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
@@ -133,3 +134,35 @@ def test_what_kafka_has_not_kept_is_said(dsn: str, sources: Sources) -> None:
         assert gone["available_from"] <= place["produced_at"]
         assert "Kafka keeps messages of this partition since" in gone["note"]
         assert gone["rows"] == place["rows"]
+
+
+def test_a_point_that_is_only_in_the_archive_leads_to_its_text_too(
+    dsn: str, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = stream.Producer(sources.bootstrap, "test")
+    begin = START - timedelta(days=60)
+    for number in range(3):
+        send(producer, one(number + 1, begin + timedelta(seconds=2 * number), 10 + number))
+    assert producer.flush(30) == 0
+    producer.close()
+    land(dsn, sources.bootstrap, "run-1")
+    middle = begin + timedelta(seconds=2)
+    with Database(dsn) as db:
+        before = traced(db, sources, middle)
+        with session(dsn, application_name="test") as conn:
+            place = retention.Place(str(tmp_path), sources.bootstrap)
+            policy = dict.fromkeys(FAMILIES, retention.Policy(30, 90, 1826))
+            assert retention.drop_expired(conn, place, policy, END.date()).held == {}
+        dropped = traced(db, sources, middle)
+        assert dropped.pop("partition").startswith(str(tmp_path))
+        assert dropped == {name: value for name, value in before.items() if name != "partition"}
+
+        def expired(*_: object) -> stream.Record:
+            raise stream.OffsetsExpired("hps.vmstat", 0)
+
+        monkeypatch.setattr(stream, "read_at", expired)
+        monkeypatch.setattr(stream, "oldest_ms", lambda *_: None)
+        gone = traced(db, sources, middle)
+        assert "archive" in gone["note"]
+        for name in ("rows", "raw", "command", "exit_code", "seq", "parser", "produced_at", "reparsed"):
+            assert gone[name] == before[name], name

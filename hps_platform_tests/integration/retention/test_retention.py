@@ -14,7 +14,7 @@ from hps_platform.errors import ArchiveDamaged, ArchiveUnavailable, Conflict, No
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.family import Family
 from hps_platform.retention import Place, Policy
-from hps_platform.store import partitions, rollups
+from hps_platform.store import completeness, partitions, rollups
 from hps_platform.store.archive import days, reading, records
 from hps_platform.store.database import Connection, session
 from hps_platform.store.schema import Grain, rollup_table
@@ -227,6 +227,20 @@ def test_rollups_go_in_their_own_time(conn: Connection, place: Place) -> None:
     retention.restore(conn, VMSTAT, DAY, LATER)
     rollups.refresh(conn)
     assert conn.execute("SELECT count(*) FROM vmstat_metrics_1m").fetchall() == [(24,)]
+
+
+def test_the_ledger_goes_with_the_last_of_the_rollups(conn: Connection, place: Place) -> None:
+    minutes, hours = completeness.TABLES
+    with conn.transaction():
+        partitions.ensure_days(conn, completeness.TABLES, [DAY, DAY + timedelta(days=1)])
+    policy = {**POLICY, "vmstat": Policy(30, 91, 1826)}
+    assert retention.drop_expired(conn, place, policy, DAY + timedelta(days=91)).dropped == []
+    assert retention.overdue(conn, policy, DAY + timedelta(days=92)) == [partitions.name_of(minutes, DAY)]
+    assert retention.drop_expired(conn, place, policy, DAY + timedelta(days=92)).dropped == [
+        partitions.name_of(minutes, DAY)
+    ]
+    later = retention.drop_expired(conn, place, policy, date(2026, 4, 1) + timedelta(days=1826))
+    assert later.dropped == [partitions.name_of(minutes, DAY + timedelta(days=1)), partitions.name_of(hours, DAY)]
 
 
 def test_a_table_in_use_all_the_time_is_left_alone(

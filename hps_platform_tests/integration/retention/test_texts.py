@@ -69,7 +69,7 @@ def test_texts_are_kept_with_the_rows(
         "SELECT kafka_partition, kafka_offset FROM vmstat_metrics WHERE server_id = 2 AND timestamp = %s",
         (begin + timedelta(seconds=4),),
     ).fetchall()
-    kept = reading.message(conn, VMSTAT, day, *row)
+    kept = reading.message(conn, VMSTAT, 2, begin + timedelta(seconds=4), row)
     assert kept is not None
     expected = {"server_id": 2, "timestamp": begin + timedelta(seconds=4), "command": "vmstat 2", "exit_code": None}
     expected |= {
@@ -81,7 +81,7 @@ def test_texts_are_kept_with_the_rows(
         "schema": "vmstat.v1",
     }
     assert {name: kept[name] for name in expected} == expected
-    assert reading.message(conn, VMSTAT, day, row[0], 10**9) is None
+    assert reading.message(conn, VMSTAT, 2, begin + timedelta(seconds=4), (row[0], 10**9)) is None
 
     # Later, when Kafka has none of them any more, some rows more come: the texts of the others stay.
     send(producer, begin, range(20, 25), 1)
