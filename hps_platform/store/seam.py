@@ -55,7 +55,7 @@ def buckets(
 
     `timestamp` is the bucket's begin; the scope's `start` and `end` are bounds of buckets. Ascending by time.
     """
-    reach = _reach(conn, scope, series.grain_for(width, values))
+    reach = _reach(conn, scope, series.grain_for(scope, values, width))
     if reach is None:
         return series.buckets(conn, scope, values, width, limit)
     rates = any(value.agg is Aggregate.RATE for value in values)  # they need the row before

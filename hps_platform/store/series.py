@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from psycopg import Connection, sql
 
-from hps_platform.metrics.family import USUAL, Family, Kind
+from hps_platform.metrics.family import PEAKS, Family, Kind, Summary
 from hps_platform.store import reading
 from hps_platform.store.rollups import summary_key
 from hps_platform.store.schema import Grain, rollup_table
@@ -95,18 +95,21 @@ _ROLLED = {
     Aggregate.SUM: ("r.{mean}::float8 * r.samples", "0"),
     Aggregate.MIN: ("r.{min}", "0"),
     Aggregate.MAX: ("r.{max}", "0"),
+    Aggregate.P95: ("r.{p95}", "0"),
 }
 _RAW = {
     Aggregate.MEAN: ("sum(r.{column}::float8)", "count(r.{column})"),
     Aggregate.SUM: ("sum(r.{column}::float8)", "0"),
     Aggregate.MIN: ("min(r.{column})", "0"),
     Aggregate.MAX: ("max(r.{column})", "0"),
+    Aggregate.P95: ("percentile_cont(0.95) WITHIN GROUP (ORDER BY r.{column}::float8)", "0"),
 }
 _FINAL = {
     Aggregate.MEAN: "sum({value}) / nullif(sum({weight}), 0)",
     Aggregate.SUM: "sum({value})",
     Aggregate.MIN: "min({value})",
     Aggregate.MAX: "max({value})",
+    Aggregate.P95: "max({value})",  # there is but one
 }
 
 
@@ -134,13 +137,23 @@ def raw(conn: Connection[Any], scope: Scope, columns: Sequence[str], limit: int)
     return frame.sort("timestamp", "server_id", *([family.key] if family.key else []))
 
 
-def grain_for(width: Width, values: Sequence[Value]) -> Grain | None:
+def grain_for(scope: Scope, values: Sequence[Value], width: Width) -> Grain | None:
     """The coarsest rollup that such buckets can be made from; `None`: only raw rows can."""
+    if any(value.agg is Aggregate.P95 for value in values):
+        return _grain_of_percentiles(scope, values, width)
     if any(value.agg not in _FINAL for value in values) or width.seconds % Grain.MINUTE.seconds:
         return None
     if width.seconds % Grain.HOUR.seconds or not width.whole_hours:
         return Grain.MINUTE
     return Grain.HOUR
+
+
+def _grain_of_percentiles(scope: Scope, values: Sequence[Value], width: Width) -> Grain | None:
+    """Percentiles can't be put together: a rollup has them for its own buckets, of columns that it keeps them of."""
+    kept = all(Summary.P95 in scope.family.by_name[value.column].summaries for value in values)
+    if not kept or scope.tags is not None or any(value.agg not in _FINAL for value in values):
+        return None
+    return next((grain for grain in Grain if grain.seconds == width.seconds), None)
 
 
 def bucket_schema(scope: Scope, values: Sequence[Value]) -> dict[str, pl.DataType]:
@@ -161,7 +174,7 @@ def buckets(
 
     `timestamp` is the bucket's begin; the scope's `start` and `end` are bounds of buckets. Ascending by time.
     """
-    grain = grain_for(width, values)
+    grain = grain_for(scope, values, width)
     asked: dict[str, Any] = {**scope.asked, "limit": limit}
     if grain is None:
         query = _from_raw(scope, values, width)
@@ -254,7 +267,7 @@ def _listed(family: Family, values: Sequence[Value], parts: Mapping[Aggregate, t
     listed: list[sql.Composable] = []
     for number, value in enumerate(values):
         column = family.by_name[value.column]
-        names = {part.value: sql.Identifier(f"{column.name}_{column.summary_for(part)}") for part in USUAL}
+        names = {part.value: sql.Identifier(f"{column.name}_{column.summary_for(part)}") for part in PEAKS}
         for kind, text in zip("vw", parts[value.agg], strict=True):
             expression = sql.SQL(text).format(column=sql.Identifier(value.column), **names)
             listed.append(sql.SQL("{} AS {}").format(expression, sql.Identifier(f"{kind}{number}")))

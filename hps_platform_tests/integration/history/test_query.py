@@ -71,6 +71,19 @@ def test_p95(db: Database, conn: Connection) -> None:
     assert answer.frame["us"].to_list() == pytest.approx([rows["us"].quantile(0.95, "linear")])
 
 
+def test_percentiles_that_rollups_keep_are_read_from_them(db: Database, conn: Connection) -> None:
+    rows = samples.frame(VMSTAT, samples.every(7, 1500), servers=[1], seed=4)
+    samples.land(conn, VMSTAT, rows.filter(pl.col("timestamp") < after(hours=2)))
+    rollups.refresh(conn)
+    samples.land(conn, VMSTAT, rows.filter(pl.col("timestamp") >= after(hours=2)))  # not rolled up yet
+    conn.execute("DELETE FROM vmstat_metrics WHERE timestamp < %s", (after(hours=1),))
+    for width in ("1m", "1h"):
+        answer = query(db, "vmstat", [1], START, after(hours=3), columns=["us", "r"], interval=width, agg="p95")
+        bucket = rows.with_columns(pl.col("timestamp").dt.truncate(width)).group_by("timestamp", maintain_order=True)
+        wanted = bucket.agg(pl.col("us", "r").cast(pl.Float64).quantile(0.95, "linear"))
+        assert_frame_equal(answer.frame.drop("server_id"), wanted, rel_tol=1e-5)
+
+
 def test_rates_bridge_a_reset(db: Database, conn: Connection) -> None:
     counts = [100, 200, 300, 50, 150]  # rebooted after the third
     rows = samples.frame(NETSTAT, samples.every(60, 5), servers=[1], keys=1).with_columns(pl.Series("ipkts", counts))

@@ -57,6 +57,7 @@ def questions() -> list[dict[str, Any]]:
             for agg in ("mean", "min", "max", "sum", "p95")
         ),
         {"family": "vmstat", **across, "columns": ["us"], "interval": "1d", "zone": "Asia/Kolkata"},
+        {"family": "vmstat", **across, "columns": ["us"], "interval": "1h", "agg": "p95"},
         {"family": "vmstat", **across, "columns": ["us"], "interval": "1d", "zone": "Europe/Berlin", "agg": "p95"},
         {"family": "vmstat", **across, "columns": ["us"], "interval": "1h", "tags": {1: ["a", "b"], 2: ["a"]}},
         {"family": "vmstat", **across, "columns": ["us"], "interval": "30s", "agg": "max"},
