@@ -375,6 +375,24 @@ def oldest_ms(bootstrap: str, topic: str, partition: int) -> int | None:
     return read_at(bootstrap, topic, partition, low).timestamp_ms if low < high else None
 
 
+def held_since(bootstrap: str, topic: str, timeout_s: float = 10.0) -> int | None:
+    """From when on (of producing, in milliseconds) the topic is whole; `None` while nothing of it has expired."""
+    marks = watermarks(bootstrap, [topic], timeout_s)
+    cut = {place: (low, high) for place, (low, high) in marks.items() if low > 0}
+    waiting = {place for place, (low, high) in cut.items() if high > low}
+    firsts = [round(time.time() * 1000)] if len(waiting) < len(cut) else []
+    deadline = time.monotonic() + timeout_s
+    with RangeReader(bootstrap, {place: cut[place][0] for place in waiting}) as reader:
+        while waiting:
+            for record in reader.read(100, 1.0):
+                if (record.topic, record.partition) in waiting:
+                    waiting.remove((record.topic, record.partition))
+                    firsts.append(record.timestamp_ms)
+            if time.monotonic() > deadline:
+                raise KafkaUnavailable(f"Kafka at {bootstrap} sends nothing of {topic} within {timeout_s:.0f} s")
+    return max(firsts, default=None)
+
+
 def topics() -> tuple[str, ...]:
     """Every topic of the platform."""
     return (*(family.topic for family in FAMILIES.values()), DEAD_LETTER_TOPIC, HEALTH_TOPIC)

@@ -28,6 +28,12 @@ def samples_key(family: Family) -> dg.AssetKey:
     return dg.AssetKey(["samples", family.name])
 
 
+class Relanding(dg.Config):
+    """`reparse`: make the rows anew from the kept raw text with today's dialects."""
+
+    reparse: bool = False
+
+
 def _table(family: Family) -> dg.AssetsDefinition:
     @dg.asset(
         key=samples_key(family),
@@ -38,10 +44,15 @@ def _table(family: Family) -> dg.AssetsDefinition:
         description=f"{family.help} Table `{family.table}`; materialising a day lands it again from Kafka.",
         metadata={"table": family.table},
     )
-    def table(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+    def table(context: dg.AssetExecutionContext, platform: Platform, config: Relanding) -> dg.MaterializeResult[None]:
         day = datetime.fromisoformat(context.partition_key).replace(tzinfo=UTC)
         report = landing.replay(
-            platform.settings.dsn(), platform.settings.bootstrap, family.name, day, day + timedelta(days=1)
+            platform.settings.dsn(),
+            platform.settings.bootstrap,
+            family.name,
+            day,
+            day + timedelta(days=1),
+            reparse=config.reparse,
         )
         return dg.MaterializeResult(metadata=dict(report.metadata()))
 

@@ -62,22 +62,27 @@ class WindowReport:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """A range landed again. `rows` are those that were missing, `duplicates` those that were there already."""
+    """A range landed again. `rows` were missing or came out differently, `duplicates` are as they were.
+
+    `changed` counts messages whose rows came out differently, `unreadable` those that today's dialects make nothing of
+    (they keep their rows), `letters` dead letters that became samples again. `kept_since`: what was produced before has
+    expired from Kafka, a part of the range maybe.
+    """
 
     family: str
-    messages: int
-    rows: int
-    duplicates: int
-    rejected: int
+    messages: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    changed: int = 0
+    unreadable: int = 0
+    letters: int = 0
+    kept_since: datetime | None = None
 
     def metadata(self) -> dict[str, str | int]:
-        return asdict(self)
+        figures = {name: value for name, value in asdict(self).items() if isinstance(value, str | int)}
+        return {**figures, **({"kept_since": self.kept_since.isoformat()} if self.kept_since else {})}
 
     def __add__(self, other: "ReplayReport") -> "ReplayReport":
-        return ReplayReport(
-            self.family,
-            self.messages + other.messages,
-            self.rows + other.rows,
-            self.duplicates + other.duplicates,
-            self.rejected + other.rejected,
-        )
+        sums = {name: value + getattr(other, name) for name, value in asdict(self).items() if isinstance(value, int)}
+        return ReplayReport(self.family, **sums, kept_since=self.kept_since or other.kept_since)

@@ -141,6 +141,19 @@ def _without_refused(conn: Connection[Any], rows: FamilyRows, error: psycopg.Err
     return landed
 
 
+def remove_rows(conn: Connection[Any], family: Family, rows: pl.DataFrame) -> int:
+    """Takes away what the messages that `rows` come from left in the table at these times; how many rows."""
+    places = rows.select("server_id", "timestamp", "kafka_partition", "kafka_offset").unique()
+    statement = sql.SQL("""
+        DELETE FROM {} AS old
+        USING unnest(%s::bigint[], %s::timestamptz[], %s::smallint[], %s::bigint[])
+            AS gone (server_id, "timestamp", kafka_partition, kafka_offset)
+        WHERE old.server_id = gone.server_id AND old."timestamp" = gone."timestamp"
+          AND old.kafka_partition = gone.kafka_partition AND old.kafka_offset = gone.kafka_offset
+    """).format(sql.Identifier(family.table))
+    return conn.execute(statement, tuple(series.to_list() for series in places)).rowcount
+
+
 def mark_dirty(conn: Connection[Any], hours: Iterable[tuple[str, datetime, int]]) -> None:
     """Marks (family, hour, server) for the rollups. In sorted order, so that two writers can't block each other."""
     ordered = sorted(set(hours))

@@ -3,12 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from hps_platform.cli.replay import app
-from hps_platform.errors import InvalidInput
-from hps_platform.landing import conservation, family_states, replay, run_window
-from hps_platform.store import events
+from hps_platform.errors import InvalidInput, NotFound
+from hps_platform.landing import conservation, family_states, reparsing, replay, run_window
+from hps_platform.metrics import FAMILIES, wire
+from hps_platform.metrics.sample import Row, Sample
+from hps_platform.store import completeness, events
 from hps_platform.store.database import session
 from hps_platform.stream import Producer
 from hps_platform_tests.integration.landing.ground import behind, count, fetch, ledger_sums, now_ms, send_sample
@@ -107,3 +111,103 @@ def test_what_is_missing_has_to_be_explained(dsn: str, bootstrap: str, producer:
         conn.execute("DELETE FROM vmstat_metrics WHERE timestamp = %s", (moment(at + 1000),))
         [lost] = conservation(conn, now)["vmstat"].differences
         assert (lost.server_id, lost.counted - lost.in_table) == (4, 1)
+
+
+VMSTAT_TEXT = """\
+procs -----------memory---------- ---swap-- -----io---- -system-- ------cpu-----
+ r  b   swpd   free   buff  cache   si   so    bi    bo   in   cs us sy id wa st
+ {r}  0      0 612344 108224 2410980    0    0     4    18  310  205  6  2 91  1  0
+"""
+NETWORK_TEXT = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
+  eth0: {octets} 40 0 0 0 0 0 0 900 30 0 0 0 0 0 0
+"""
+
+
+class Host:
+    """Sends samples of one server as a collector does, with rows of its own choosing."""
+
+    def __init__(self, producer: Producer, server_id: int) -> None:
+        self._producer = producer
+        self._server_id = server_id
+        self._sent = 0
+
+    def send(self, family: str, at_ms: int, command: str, raw: str, rows: list[Row]) -> None:
+        self._sent += 1
+        parser = "linux/1;stream" if family == "vmstat" else "linux/1"
+        sample = Sample(family, self._server_id, at_ms, rows, command, raw, parser, "c", "s", self._sent)
+        value, headers = wire.encode(FAMILIES[family], sample)
+        self._producer.send(f"hps.{family}", wire.key(self._server_id), value, headers)
+
+
+def test_a_mended_parser_changes_only_what_it_read_wrongly(dsn: str, bootstrap: str, producer: Producer) -> None:
+    at = now_ms() - 3 * LONG_AGO_MS
+    host = Host(producer, 6)
+    for number in range(8):
+        raw = VMSTAT_TEXT.format(r=number)
+        rows = reparsing.parse(FAMILIES["vmstat"], "linux/1;stream", "vmstat -n 2", raw)
+        if number in (2, 5):  # what the parser did wrongly then
+            rows = [{**rows[0], "us": 99.0}]
+        host.send("vmstat", at + number * 3_600_000, "vmstat -n 2", raw, rows)
+    producer.flush(10)
+    land(dsn, bootstrap)
+    before = fetch(dsn, "SELECT timestamp, us, r, kafka_offset, xmin::text FROM vmstat_metrics ORDER BY timestamp")
+    with session(dsn, application_name="test") as conn:
+        conn.execute("DELETE FROM dirty_hours")
+    span = moment(at - 1), moment(at + 7 * 3_600_000)  # the last one lies outside
+    report = replay(dsn, bootstrap, "vmstat", *span, reparse=True)
+    assert (report.rows, report.changed, report.duplicates, report.unreadable) == (2, 2, 5, 0)
+    after = fetch(dsn, "SELECT timestamp, us, r, kafka_offset, xmin::text FROM vmstat_metrics ORDER BY timestamp")
+    assert [us for _, us, *_ in after] == [6.0] * 8
+    assert [row[3] for row in after] == [row[3] for row in before]
+    assert [number for number in range(8) if after[number] != before[number]] == [2, 5]
+    hours = {hour for (hour,) in fetch(dsn, "SELECT hour FROM dirty_hours")}
+    assert hours == {moment(at + n * 3_600_000).replace(minute=0, second=0, microsecond=0) for n in (2, 5)}
+    assert replay(dsn, bootstrap, "vmstat", *span, reparse=True).changed == 2  # the topic still says otherwise
+    assert ledger_sums(dsn, "vmstat") == (8, 8, 0, 0)
+    with session(dsn, application_name="test") as conn:
+        day = moment(at).replace(hour=0, minute=0, second=0, microsecond=0)
+        assert completeness.differences(conn, FAMILIES["vmstat"], day, day + timedelta(days=2)) == []
+
+
+def test_rates_are_made_anew_from_the_sample_before(dsn: str, bootstrap: str, producer: Producer) -> None:
+    at = now_ms() - 4 * LONG_AGO_MS
+    host = Host(producer, 7)
+    for number, octets in enumerate((1_000, 3_000, 6_000, 10_000, 15_000)):
+        raw = NETWORK_TEXT.format(octets=octets)
+        [row] = reparsing.parse(FAMILIES["netstat"], "linux/1", "cat /proc/net/dev", raw)
+        # The collector's own clock gave rates that its stamps do not give to the last digit: they stay.
+        wrong = {"ibytes": 5, "ibytes_s": 1.0} if number == 2 else {"ibytes_s": 12.345}
+        host.send("netstat", at + number * 10_000, "cat /proc/net/dev", raw, [row | wrong])
+    producer.flush(10)
+    land(dsn, bootstrap)
+    report = replay(dsn, bootstrap, "netstat", moment(at), moment(at + 60_000), reparse=True)
+    assert (report.changed, report.unreadable) == (2, 0)  # the wrong one and the one after it
+    rates = [rate for (rate,) in fetch(dsn, "SELECT ibytes_s FROM netstat_metrics ORDER BY timestamp")]
+    assert rates == [12.345, 12.345, 300.0, 400.0, 12.345]
+    assert fetch(dsn, "SELECT ibytes FROM netstat_metrics ORDER BY timestamp")[2] == (6_000,)
+
+
+def test_text_that_nobody_reads_keeps_its_rows(dsn: str, bootstrap: str, producer: Producer) -> None:
+    at = now_ms() - 5 * LONG_AGO_MS
+    send_sample(producer, 1, at, [{"us": 1.0}])  # its raw text is none of vmstat's
+    producer.flush(10)
+    land(dsn, bootstrap)
+    report = replay(dsn, bootstrap, "vmstat", moment(at), moment(at + 1), reparse=True)
+    assert (report.unreadable, report.changed) == (1, 0)
+    assert count(dsn, "vmstat_metrics") == 1
+
+
+def test_an_expired_range_says_since_when_it_is_possible(dsn: str, bootstrap: str, producer: Producer) -> None:
+    send_sample(producer, 1, now_ms(), [{"used_pct": 1.0}], family="memory")
+    producer.flush(10)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.delete_records([TopicPartition("hps.memory", number, -1) for number in range(3)]).values():
+        future.result()
+    now = moment(now_ms())
+    with pytest.raises(NotFound, match=r"keeps hps.memory since \d{4}-\d\d-\d\dT"):
+        replay(dsn, bootstrap, "memory", now - timedelta(days=2), now - timedelta(days=1))
+    report = replay(dsn, bootstrap, "memory", now - timedelta(days=1), now + timedelta(hours=1))
+    assert report.kept_since is not None
+    assert report.kept_since >= now - timedelta(seconds=1)
