@@ -76,6 +76,9 @@ def _without_rows(os: str, family: str | None, command: str, run: tuple[Program,
     said = failure(text, {called(program.name) for program in run})
     if said is not None:
         return Parsed(Outcome.FAILED, family, [], said)
+    lines = (line.strip() for line in text.split("\n"))
+    if family is not None and all(_dialect(os).preamble.fullmatch(line) for line in lines if line):
+        return Parsed(Outcome.NO_DATA, family, [], "only what stands above a header")
     if family is None:
         return Parsed(Outcome.UNKNOWN, None, [], f"the {os} dialect does not read {command!r}")
     return Parsed(Outcome.UNKNOWN, family, [], f"no {family} of {os} in this output, which begins {first_line(text)!r}")

@@ -3,6 +3,8 @@
 Pages are 4 KiB everywhere. `LC_ALL=C` on every command: AIX translates headers otherwise.
 """
 
+import re
+
 from hps_platform.dialects import aixadapters, aixdisks, aixlpar, aixmemory, mounts, processes, sardisks, vmstat
 from hps_platform.dialects.dialect import Dialect, Plan, Reader
 
@@ -52,9 +54,16 @@ _VMSTAT = vmstat.Words(
 _NETSTAT = aixadapters.reader()
 _MEMORY = aixmemory.reader()
 
+# What stands above the columns: of the partition, and the columns' groups.
+_PREAMBLE = re.compile(
+    r"System configuration: .*|kthr +memory +page .*|-[- ]+|tty: +tin +tout +avg-cpu: .*|AIX \S+ \d+ \d+ .*",
+    re.IGNORECASE,
+)
+
 DIALECT = Dialect(
     name="aix",
     version=1,
+    preamble=_PREAMBLE,
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT),

@@ -4,6 +4,7 @@ The values that pass between the dialects and `parse`, `plan` and `splitter`; th
 modules named after what they read.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -114,9 +115,14 @@ def called(tool: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One operating system: readers by program name (or file), and its plan."""
+    """One operating system: readers by program name (or file), and its plan.
+
+    `preamble`: lines that its tools print above the header of their columns; where they are all there is, the output
+    ended before any data.
+    """
 
     name: str
     version: int
     plan: tuple[Plan, ...]
     readers: Mapping[str, Reader]
+    preamble: re.Pattern[str]

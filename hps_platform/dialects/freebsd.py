@@ -164,9 +164,13 @@ _MEMORY = Reader("memory", _memory)
 # Options of vmstat and iostat that take a number which is no interval.
 _VALUED = "cnpMNt"
 
+# What stands above the columns: the title of iostat, the groups of vmstat.
+_PREAMBLE = re.compile(r"extended device statistics|procs +memory +page .*")
+
 DIALECT = Dialect(
     name="freebsd",
     version=1,
+    preamble=_PREAMBLE,
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT, valued=_VALUED),

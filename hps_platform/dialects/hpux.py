@@ -115,9 +115,16 @@ def _df(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     return Reading(list(rows.values()), recognised=True, duplicates=duplicates)
 
 
+# What stands above the columns: the groups of vmstat, the unit of swapinfo, the banner of sar, the title of lanadmin.
+_PREAMBLE = re.compile(
+    r"procs +memory +page +faults +cpu|[KMG]b +[KMG]b +[KMG]b +PCT .*|HP-UX \S+ B\.\d.*|LAN INTERFACE STATUS DISPLAY"
+    r"|[A-Z][a-z]{2} ?, [A-Z][a-z]{2} +\d+, ?\d{4} +\d+:\d\d:\d\d"
+)
+
 DIALECT = Dialect(
     name="hpux",
     version=1,
+    preamble=_PREAMBLE,
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT),

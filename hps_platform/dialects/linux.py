@@ -162,9 +162,13 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
 
 _MEMORY = Reader("memory", _memory)
 
+# What stands above the columns: sysstat's banner, vmstat's groups, the title of net-tools.
+_PREAMBLE = re.compile(r"Linux \S+ \(.*\).*|procs -+ ?memory-+ .*|procs +memory +swap +.*|Kernel Interface table")
+
 DIALECT = Dialect(
     name="linux",
     version=1,
+    preamble=_PREAMBLE,
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT, no_boot_report="y", factors=_vmstat_factors),

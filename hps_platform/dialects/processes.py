@@ -29,9 +29,15 @@ def _whole(cell: str) -> int | None:
     return value
 
 
+_DECIMALS = 2
+"""The most that any ps prints of a share."""
+
+
 @lru_cache(maxsize=2048)
 def _share(cell: str) -> float | int | None:
     value = number(cell)
+    if len(cell.replace(",", ".").partition(".")[2]) > _DECIMALS:
+        return None  # it grew into the next column
     return value if value is None or 0 <= value <= 1_000_000 else None
 
 

@@ -196,9 +196,13 @@ def _swap_kb(cell: str) -> Number | None:
 
 _MEMORY = Reader("memory", _memory)
 
+# What stands above the columns: the title of iostat, the groups of vmstat, the banner of sar.
+_PREAMBLE = re.compile(r"extended device statistics.*|(?:kthr|procs) +memory +page +disk .*|SunOS \S+ 5\.\d+ .*")
+
 DIALECT = Dialect(
     name="solaris",
     version=1,
+    preamble=_PREAMBLE,
     plan=PLAN,
     readers={
         "vmstat": vmstat.reader(_VMSTAT),

@@ -60,6 +60,37 @@ def test_outcomes_are_kept_apart(text: str, outcome: Outcome) -> None:
     assert parsed.message
 
 
+@pytest.mark.parametrize(
+    ("os", "command", "text"),
+    [
+        ("aix", "vmstat 2", "\nSystem configuration: lcpu=4 mem=8192MB ent=0.50\n\n"),
+        ("aix", "sar -d 2 1", "\nAIX keel 3 7 00F6B5ED4C00    03/14/26\n\nSystem configuration: lcpu=4 drives=2\n"),
+        ("linux", "iostat -dxk 2", "Linux 6.1.0 (keel) \t03/14/26 \t_x86_64_\t(4 CPU)\n\n"),
+        ("linux", "vmstat 2", "procs -----------memory---------- ---swap-- -----io---- -system-- ------cpu-----\n"),
+        ("linux", "netstat -i", "Kernel Interface table\n"),
+        ("solaris", "iostat -xnz", "                    extended device statistics              \n"),
+        ("solaris", "vmstat 2", " kthr      memory            page            disk          faults      cpu\n"),
+        ("hpux", "vmstat 2", "         procs           memory             page             faults       cpu\n"),
+        ("hpux", "lanadmin -g 1", "          LAN INTERFACE STATUS DISPLAY\n           Sat, Mar 14,2026  10:20:00\n"),
+        ("hpux", "swapinfo -tam", "             Mb      Mb      Mb   PCT  START/      Mb\n"),
+        ("freebsd", "vmstat 2", " procs    memory    page                      disks       faults       cpu\n"),
+    ],
+)
+def test_an_output_that_ended_above_its_header_is_no_data(os: str, command: str, text: str) -> None:
+    assert parse(os, command, text).outcome is Outcome.NO_DATA
+    assert parse(os, command, text + "mémoire tampon 1 2 3 4\n").outcome is Outcome.UNKNOWN
+
+
+def test_a_share_of_memory_that_grew_into_the_next_column_is_null() -> None:
+    header = "USER       PID %CPU %MEM   SZ  RSS TT       S    START  TIME COMMAND\n"
+    row = "shop       412  0.1  0.318204 4412 ?        S 10:20:00  0:07 /opt/shop/bin/till -d\n"
+
+    [parsed] = parse("solaris", "/usr/ucb/ps aux", header + row).rows
+
+    assert (parsed["pid"], parsed["cpu_pct"], parsed["mem_pct"], parsed["rss_kb"]) == (412, 0.1, None, 4412)
+    assert parsed["command"] == "/opt/shop/bin/till -d"
+
+
 def test_the_message_of_a_failure_is_its_line() -> None:
     assert parse("hpux", "bdf", "motd\n\nsh: bdf:  not found.\n").message == "sh: bdf:  not found."
 

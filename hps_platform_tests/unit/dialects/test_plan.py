@@ -106,7 +106,7 @@ def several_ways(monkeypatch: pytest.MonkeyPatch) -> None:
         Plan("memory", "LC_ALL=C cat /proc/meminfo"),
         Plan("vmstat", "LC_ALL=C vmstat -n {interval}", once="LC_ALL=C vmstat {interval} 3"),
     )
-    monkeypatch.setitem(DIALECTS, "linux", Dialect("linux", 1, ways, readers))
+    monkeypatch.setitem(DIALECTS, "linux", Dialect("linux", 1, ways, readers, DIALECTS["linux"].preamble))
 
 
 def _commands(*tools: str, **intervals: float) -> dict[str, str]:
