@@ -45,7 +45,7 @@ class Layouts:
     by_key: bool = False
 
 
-_OTHER_TABLES = ("avg-cpu:", "tty:", "Adapter:", "Vadapter:", "System:", "Paths", "Physical", "Vtargets")
+_OTHER_TABLES = ("avg-cpu:", "tty:", "FS Name:", "Adapter:", "Vadapter:", "System:", "Paths", "Physical", "Vtargets")
 
 
 def _of_another_table(line: str) -> bool:
