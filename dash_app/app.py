@@ -14,7 +14,18 @@ from fastapi.responses import RedirectResponse
 from starlette.routing import Match
 
 from dash_app import sign_in
-from dash_app.api import anomaly_detection, auth, docs, metrics, monitoring, problems, provenance, servers, sockets
+from dash_app.api import (
+    anomaly_detection,
+    auth,
+    dead_letters,
+    docs,
+    metrics,
+    monitoring,
+    problems,
+    provenance,
+    servers,
+    sockets,
+)
 from dash_app.data import Data
 from dash_app.guard import Credentials, Guard
 from dash_app.live import Hub
@@ -74,7 +85,7 @@ def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = 
     api.state.data = data
     api.state.readiness = monitoring.Readiness(data)
     problems.install(api)
-    for resource in (auth, servers, metrics, provenance, anomaly_detection, monitoring, docs, sockets):
+    for resource in (auth, servers, metrics, provenance, dead_letters, anomaly_detection, monitoring, docs, sockets):
         api.include_router(resource.router)
     api.include_router(sign_in.router(db, credentials, settings))
     _add_ends(api)

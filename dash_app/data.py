@@ -8,7 +8,7 @@ event loop, also those written as plain `def`: a page's callback is `async def` 
 import json
 import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -22,7 +22,7 @@ from hps_platform.metrics import FAMILIES, Family
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.settings import Settings
 from hps_platform.stack.progress import PROGRESS
-from hps_platform.store import collectors, servers
+from hps_platform.store import collectors, letters, servers
 from hps_platform.store.collectors import Presence
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Server
@@ -115,6 +115,33 @@ class Data:
         _only_administrators("change a server")
         with self.db.connection() as conn:
             return servers.update_server(conn, self._box, server_id, fields)
+
+    def dead_letters(
+        self, page: int, page_size: int, family: str | None, server_id: int | None, replayed: bool | None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """One page, the newest first, and how many there are."""
+        with self.db.connection() as conn:
+            found, count = letters.listing(
+                conn,
+                family=family,
+                server_id=server_id,
+                replayed=replayed,
+                limit=page_size,
+                offset=(page - 1) * page_size,
+            )
+        return [_letter(one) for one in found], count
+
+    def dead_letter(self, letter_id: int) -> dict[str, Any]:
+        with self.db.connection() as conn:
+            return _letter(letters.get(conn, letter_id))
+
+    def replay_dead_letter(self, letter_id: int) -> int:
+        """Sends it again as a sample; how many rows. `InvalidInput` while today's dialects make nothing of it."""
+        _only_administrators("replay a dead letter")
+        from hps_platform import landing
+
+        with self.db.connection() as conn:
+            return landing.replay_letter(conn, self.settings.bootstrap, letter_id)
 
     def remove_server(self, server_id: int) -> None:
         """Takes it off the registry; its samples stay until they are too old."""
@@ -325,6 +352,11 @@ class Data:
             logger.warning("progress of the demo can't be read: %s", error)
             return None
         return found if isinstance(found, dict) and not found.get("finished") else None
+
+
+def _letter(letter: letters.Letter) -> dict[str, Any]:
+    fields = asdict(letter)
+    return {"metric": fields.pop("family"), **fields}
 
 
 def _only_administrators(what: str) -> None:

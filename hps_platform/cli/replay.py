@@ -38,6 +38,7 @@ def replay(
     )
     if reparse:
         typer.echo(f"{report.changed} messages came out differently, {report.unreadable} could not be read and stay")
+        typer.echo(f"{report.letters} dead letters were understood and sent again")
     if report.kept_since is not None:
         typer.echo(
             f"Kafka keeps messages since {report.kept_since:%Y-%m-%dT%H:%M:%SZ}: of earlier ones nothing was read"

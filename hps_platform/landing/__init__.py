@@ -4,6 +4,7 @@
 `family_states` says how far all that has come and `conservation` whether anything got lost on the way.
 """
 
+from hps_platform.landing.letters import replay_letter
 from hps_platform.landing.replay import replay
 from hps_platform.landing.reports import CommitReport, Outcome, ReplayReport, WindowReport
 from hps_platform.landing.states import Conservation, FamilyState, conservation, family_states
@@ -20,6 +21,7 @@ __all__ = [
     "conservation",
     "family_states",
     "replay",
+    "replay_letter",
     "run_window",
     "should_start",
 ]

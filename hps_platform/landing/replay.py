@@ -14,15 +14,18 @@ import polars as pl
 from hps_platform.errors import InvalidInput, NotFound
 from hps_platform.landing import sequence
 from hps_platform.landing.decoding import Batch, decode
+from hps_platform.landing.letters import replay_understood
 from hps_platform.landing.reparsing import Reparser
 from hps_platform.landing.reports import ReplayReport
 from hps_platform.metrics import family as family_named
 from hps_platform.metrics.family import Family
-from hps_platform.store import completeness, landing, partitions
+from hps_platform.metrics.wire import DEAD_LETTER_TOPIC
+from hps_platform.store import completeness, landing, letters, partitions
 from hps_platform.store.database import Connection, session
 from hps_platform.store.landing import Position
 from hps_platform.stream import Record, held_since, offsets_at, read_spans, watermarks
 
+_MOST_LETTERS = 10_000
 _SKEW_MS = 3_600_000
 """A host's clock may be this far ahead of the broker's: landing takes such rows."""
 
@@ -108,6 +111,15 @@ def _kept_since(bootstrap: str, family: Family, end: datetime) -> datetime | Non
     return since
 
 
+def _letters(dsn: str, bootstrap: str, chosen: _Range) -> int:
+    """The range's dead letters that today's dialects understand become samples; how many."""
+    with session(dsn, application_name="hps replay") as conn:
+        found, _ = letters.listing(
+            conn, family=chosen.family.name, replayed=False, start=chosen.start, end=chosen.end, limit=_MOST_LETTERS
+        )
+        return replay_understood(conn, bootstrap, [one for one in found if one.topic == DEAD_LETTER_TOPIC])
+
+
 def replay(
     dsn: str, bootstrap: str, family: str, start: datetime, end: datetime, *, reparse: bool = False
 ) -> ReplayReport:
@@ -133,7 +145,8 @@ def replay(
                 if records:
                     total += span_of_time.land(conn, records)
     if reparser is not None:
-        total += ReplayReport(shown.name, unreadable=reparser.unreadable)
+        sent = _letters(dsn, bootstrap, span_of_time)
+        total += ReplayReport(shown.name, unreadable=reparser.unreadable, letters=sent)
     if kept_since is not None and kept_since > span_of_time.start:
         total += ReplayReport(shown.name, kept_since=kept_since)
     return total

@@ -20,6 +20,8 @@ GET     /api/anomaly-detection/plot-data/                  guarded
 GET     /api/anomaly-detection/runs/                       guarded
 GET     /api/anomaly-detection/thresholds/                 guarded
 GET     /api/anomaly-detection/thresholds/{threshold_id}/  guarded
+GET     /api/dead-letters/                                 guarded
+GET     /api/dead-letters/{letter_id}/                     guarded
 GET     /api/docs                                          guarded
 GET     /api/docs/{name}                                   guarded
 GET     /api/metrics/filesystems/                          guarded
@@ -50,6 +52,7 @@ PATCH   /api/servers/{server_id}/                          guarded
 POST    /api/anomaly-detection/                            guarded
 POST    /api/anomaly-detection/thresholds/                 guarded
 POST    /api/auth/token/                                   open
+POST    /api/dead-letters/{letter_id}/replay/              guarded
 POST    /api/servers/                                      guarded
 POST    /api/servers/{server_id}/test-connection/          guarded
 POST    /login                                             open

@@ -36,6 +36,7 @@ def concrete(path: str) -> str:
         ("{family}", "vmstat"),
         ("{timestamp}", "2026-03-01T00:00:00Z"),
         ("{threshold_id}", "1"),
+        ("{letter_id}", "1"),
         ("{name}", "start.js"),
         ("{rest:path}", "nothing"),
         ("{path:path}", "some/page"),
