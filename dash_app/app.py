@@ -19,6 +19,7 @@ from dash_app.api import (
     auth,
     dead_letters,
     docs,
+    export,
     metrics,
     monitoring,
     problems,
@@ -85,7 +86,8 @@ def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = 
     api.state.data = data
     api.state.readiness = monitoring.Readiness(data)
     problems.install(api)
-    for resource in (auth, servers, metrics, provenance, dead_letters, anomaly_detection, monitoring, docs, sockets):
+    resources = (auth, servers, metrics, provenance, export, dead_letters, anomaly_detection, monitoring, docs, sockets)
+    for resource in resources:
         api.include_router(resource.router)
     api.include_router(sign_in.router(db, credentials, settings))
     _add_ends(api)

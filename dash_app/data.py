@@ -7,7 +7,7 @@ event loop, also those written as plain `def`: a page's callback is `async def` 
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -251,6 +251,23 @@ class Data:
         `metric`, `server_id`, `timestamp_ms`, `rows` (list of dict, with `server_id` and `timestamp` in ms),
         `produced_ms`. Ends when the app shuts down; leave it by `break` or cancellation."""
         return self.hub.subscribe(metrics, server_ids, back_s=back_s)
+
+    def export(
+        self,
+        metric: str,
+        server_ids: Sequence[int],
+        start: datetime,
+        end: datetime,
+        *,
+        form: str,
+        by_tag: bool = False,
+        **how: Unpack[How],
+    ) -> Iterator[bytes]:
+        """The same as a file of any length, `form` `csv json ndjson parquet`, with a header; parameters as in
+        `history`. What is wrong is raised here, not while the pieces are taken."""
+        if by_tag:
+            how["tags"] = {server.id: server.tags for server in self.servers() if server.id in server_ids}
+        return history.export(self.queries, history.asked(metric, server_ids, start, end, **how), form)
 
     def provenance(
         self, metric: str, server_id: int, timestamp: datetime, *, within: timedelta = timedelta()

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from dash_app.components.text import Scale, scale
-from dash_app.series import Series
+from dash_app.series import Incomplete, Series
 from hps_platform.metrics import Column
 
 Theme = Literal["light", "dark"]
@@ -115,6 +115,7 @@ def chart(
     *,
     bands: Mapping[str, pl.DataFrame] | None = None,
     marks: Sequence[Mark] = (),
+    gaps: Sequence[Incomplete] = (),
     window: tuple[datetime, datetime] | None = None,
     height: int = 230,
     streaming: bool = False,
@@ -123,7 +124,8 @@ def chart(
     """One column over time, a line a series.
 
     `bands`: by series name a frame `timestamp, low, high` drawn behind its line. `marks`: anomalies, shaded,
-    with a ring on the line of their server. `streaming` writes plain lists, which the browser can
+    with a ring on the line of their server. `gaps`: a strip along the bottom where the answer is not complete,
+    the darker the less is there. `streaming` writes plain lists, which the browser can
     append to, and the server's id into `meta`; otherwise typed arrays.
     """
     shown = scale_of(series, column.unit)
@@ -134,6 +136,7 @@ def chart(
             _add_band(figure, bands[one.name], one.name, shown, line["color"])
         figure.add_trace(_line(one, column, shown, line, streaming=streaming))
     _add_marks(figure, marks, series, shown, theme)
+    _add_gaps(figure, gaps, theme)
     percent = column.unit == "%"
     figure.update_layout(
         height=height,
@@ -196,6 +199,20 @@ def _add_band(figure: go.Figure, frame: pl.DataFrame, name: str, shown: Scale, c
                 fillcolor=faint(color, 0.18) if fill else None,
                 hoverinfo="skip",
             )
+        )
+
+
+def _add_gaps(figure: go.Figure, gaps: Sequence[Incomplete], theme: Theme) -> None:
+    for gap in gaps:
+        figure.add_shape(
+            type="rect",
+            x0=_ms(gap.start),
+            x1=_ms(gap.end),
+            y0=0,
+            y1=0.03,
+            yref="paper",
+            line_width=0,
+            fillcolor=faint(ALARM[theme], 0.35 + 0.6 * (1 - gap.share)),
         )
 
 

@@ -6,7 +6,8 @@ counts where adding up means nothing (shares, times, queues), the sum everywhere
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -131,6 +132,33 @@ def series_of(
         for server, name in names.items()
         if (part := together.filter(pl.col("server_id") == server).select("timestamp", "value").drop_nulls()).height
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A time of which something that was collected is not there; `share` is the least of its steps."""
+
+    start: datetime
+    end: datetime
+    share: float
+
+
+_WHOLE = 0.9995
+
+
+def incomplete(frame: pl.DataFrame, step_s: float | None) -> list[Incomplete]:
+    """The times of an answer that are not complete, ascending; neighbours are one. Without the column: none."""
+    if "completeness" not in frame.columns:
+        return []
+    least = frame.group_by("timestamp").agg(pl.col("completeness").min()).filter(pl.col("completeness") < _WHOLE)
+    step = timedelta(seconds=max(step_s or 0.0, 60.0))
+    found: list[Incomplete] = []
+    for at, share in least.sort("timestamp").iter_rows():
+        if found and at <= found[-1].end + step:
+            found[-1] = replace(found[-1], end=at + step, share=min(share, found[-1].share))
+        else:
+            found.append(Incomplete(at, at + step, share))
+    return found
 
 
 def step_of(frame: pl.DataFrame, at_least_s: float) -> float:

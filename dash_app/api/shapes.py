@@ -16,6 +16,7 @@ from dash_app.api.problems import Problem
 from dash_app.data import Data
 from hps_platform.errors import InvalidInput
 from hps_platform.history import How
+from hps_platform.history.exports import written
 
 MAX_ROWS = 50_000
 _HOUR = timedelta(hours=1)
@@ -121,6 +122,7 @@ class RangeQuery(BaseModel):
             "agg": self.agg,
             "max_points": self.points,
             "zone": self.timezone,
+            "completeness": True,
         }
 
 
@@ -176,13 +178,6 @@ class Samples(BaseModel):
     results: list[dict[str, Any]]
 
 
-def _written(frame: pl.DataFrame) -> pl.DataFrame:
-    """Moments as text, and no NaN, which JSON doesn't have."""
-    as_text = pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").str.replace(".000Z", "Z", literal=True)
-    floats = [name for name, kind in frame.schema.items() if kind.is_float()]
-    return frame.with_columns(as_text, *[pl.col(name).fill_nan(None) for name in floats])
-
-
 def conditional(request: Request, answer: Response, *, settled: bool) -> Response:
     """The answer with its `ETag`, or 304 when the client has it. Only of `settled` ranges it may be kept unasked."""
     tag = f'"{hashlib.blake2b(bytes(answer.body), digest_size=16).hexdigest()}"'
@@ -202,14 +197,14 @@ def samples_response(
     form: Literal["json", "csv"] = "json",
 ) -> Response:
     """The answer's bytes, written by polars: tens of thousands of rows never become Python objects."""
-    written = _written(frame)
+    text = written(frame)
     if form == "csv":
         name = f"{metric}.csv"
         return Response(
-            written.write_csv(),
+            text.write_csv(),
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
     head = orjson.dumps({"metric": metric, "interval": interval, "units": dict(units)})
-    body = b"".join((head[:-1], b',"results":', written.write_json().encode(), b"}"))
+    body = b"".join((head[:-1], b',"results":', text.write_json().encode(), b"}"))
     return Response(body, media_type="application/json")

@@ -29,6 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "parse": ("parse", "Parse captured output of a command into rows."),
     "replay": ("replay", "Land a range again from Kafka."),
     "archive": ("archive", "Archived days, and bringing one back."),
+    "export": ("export", "Samples of a range as CSV, JSON, NDJSON or Parquet."),
     "detect": ("detect", "Run or evaluate anomaly detection."),
     "models": ("models", "The registered models."),
     "bench": ("bench", "Measure parts of the platform on this machine."),

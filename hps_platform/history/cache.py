@@ -43,7 +43,14 @@ def cached(queries: Database, cache: Database, question: Question) -> Answer:
 def _key(question: Question) -> bytes:
     parts = (
         (question.family.schema, question.server_ids, question.start, question.end, question.columns),
-        (question.interval_s, question.agg, question.points, question.zone.key, question.envelope),
+        (
+            question.interval_s,
+            question.agg,
+            question.points,
+            question.zone.key,
+            question.envelope,
+            question.completeness,
+        ),
         sorted((server, list(tags)) for server, tags in question.tags.items()) if question.tags is not None else None,
     )
     return hashlib.blake2b(orjson.dumps(parts), digest_size=32).digest()

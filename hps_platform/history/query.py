@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from hps_platform.errors import InvalidInput, QueryTimeout
-from hps_platform.history import intervals, planner
+from hps_platform.history import completeness, intervals, planner
 from hps_platform.history.intervals import at_least, spelled
 from hps_platform.history.thinning import thin
 from hps_platform.metrics import family as family_named
@@ -58,6 +58,7 @@ class Question:
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     tags: Mapping[int, Sequence[str]] | None = None
     envelope: bool = False
+    completeness: bool = False
 
     @property
     def span_s(self) -> float:
@@ -194,6 +195,7 @@ class How(TypedDict, total=False):
     zone: str
     tags: Mapping[int, Sequence[str]] | None
     envelope: bool
+    completeness: bool
 
 
 def asked(family: str, server_ids: Sequence[int], start: datetime, end: datetime, **how: Unpack[How]) -> Question:
@@ -224,6 +226,7 @@ def asked(family: str, server_ids: Sequence[int], start: datetime, end: datetime
         intervals.zone(how.get("zone", "UTC")),
         tags,
         how.get("envelope", False),
+        how.get("completeness", False),
     )
     _known(question.family, columns)
     if interval is not None or agg == Aggregate.RATE:
@@ -245,6 +248,10 @@ def answer(db: Database, question: Question) -> Answer:
     except QueryTimeout as error:
         wider = spelled(at_least(max(question.span_s / 500, (question.interval_s or 0) + 1, 60)))
         raise InvalidInput(f"{error}: ask for a shorter range, fewer servers, or interval={wider}") from error
+    if question.completeness:
+        with db.connection() as conn:
+            scope, width = (question.scope, None) if interval_s is None else question.bucketed(interval_s)
+            frame = completeness.added(conn, scope, width, frame)
     by_name = question.family.by_name
     units = {name: by_name[name].unit for name in frame.columns if name in question.family.units}
     return Answer(question.family.name, spelled(interval_s) if interval_s is not None else None, units, frame, step_s)
@@ -258,6 +265,7 @@ def query(
     Without `interval`: samples as they were taken, or with `max_points` a chart of no more points a line than that,
     peaks kept. `agg` says what becomes of a bucket's samples: `mean min max p95 sum`, or `rate` for counters.
     `columns` `None` = all that can be shown so. Whole days begin at midnight of `zone`. With `tags` (by server) lines
-    are tags. `envelope`: means of buckets have `<column>_min` and `<column>_max` beside them.
+    are tags. `envelope`: means of buckets have `<column>_min` and `<column>_max` beside them. `completeness`: a column
+    of that name says which share of what the collector numbered is there.
     """
     return answer(db, asked(family, server_ids, start, end, **how))

@@ -18,14 +18,16 @@ later, and is exact whatever comes late, twice or again by replay: `landed_seqs`
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 from psycopg import Connection, sql
 
 from hps_platform.metrics.family import Family
-from hps_platform.store import copy, partitions
+from hps_platform.store import copy, partitions, reading
+from hps_platform.store.schema import Grain
+from hps_platform.store.series import Scope, Width
 
 TABLES = ("completeness", "completeness_1h")
 LOG_SCHEMA: dict[str, pl.DataType] = {
@@ -44,6 +46,7 @@ LOG_SCHEMA: dict[str, pl.DataType] = {
 rows of messages that carry none. `recount`: rows of this minute were there already, so they are counted in the table.
 """
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK = 0x687073_04
 _AT_ONCE = 200_000
 _NEIGHBOUR = timedelta(days=2)
@@ -308,3 +311,46 @@ def explained(conn: Connection[Any], since: datetime) -> tuple[int, dict[str, in
         (since,),
     )
     return int(dropped[0]) if dropped else 0, dict(expired.fetchall())
+
+
+_TABLE = {Grain.MINUTE: "completeness", Grain.HOUR: "completeness_1h"}
+
+
+def shares(conn: Connection[Any], scope: Scope, width: Width, grain: Grain) -> pl.DataFrame:
+    """`server_id` or `tag`, `timestamp` (a bucket's begin) and `completeness`, from 0 to 1, of what was numbered."""
+    tagged = sql.SQL(" JOIN unnest(%(tagged)s::bigint[], %(tags)s::text[]) AS g (server_id, tag) USING (server_id)")
+    query = sql.SQL("""
+        SELECT {line}, {bucket}, sum(landed)::float8 / nullif(sum(collected), 0) FROM {table} AS r{tagged}
+        WHERE server_id = ANY(%(ids)s) AND family = %(family)s AND timestamp >= %(from)s AND timestamp < %(end)s
+        GROUP BY 1, 2
+    """).format(
+        line=sql.Identifier(scope.line),
+        bucket=width.sql,
+        table=sql.Identifier(_TABLE[grain]),
+        tagged=tagged if scope.tags is not None else sql.SQL(""),
+    )
+    # The minute or hour that a range begins in belongs to it.
+    begin = scope.start - (scope.start - _EPOCH) % timedelta(seconds=grain.seconds)
+    schema: dict[str, pl.DataType] = {
+        scope.line: pl.Int64() if scope.tags is None else pl.String(),
+        "timestamp": pl.Datetime("ms", "UTC"),
+        "completeness": pl.Float64(),
+    }
+    return reading.frame(conn, query, {**scope.asked, "from": begin}, schema)
+
+
+def totals(conn: Connection[Any], scope: Scope) -> dict[str, int]:
+    """Samples of the hours that a range touches: `collected, landed, rejected, missing`."""
+    names = ("collected", "landed", "rejected", "missing")
+    row = conn.execute(
+        """
+        SELECT coalesce(sum(collected), 0), coalesce(sum(landed), 0), coalesce(sum(rejected), 0),
+               coalesce(sum(missing), 0)
+        FROM completeness_1h
+        WHERE server_id = ANY(%(ids)s) AND family = %(family)s
+          AND timestamp >= date_trunc('hour', %(start)s::timestamptz) AND timestamp < %(end)s
+        """,
+        {name: scope.asked[name] for name in ("ids", "family", "start", "end")},
+        prepare=False,
+    ).fetchone()
+    return dict(zip(names, map(int, row or ()), strict=True))

@@ -16,7 +16,7 @@ from dash_app.components import notices, parts, text
 from dash_app.data import Data
 from dash_app.figures import Mark, Theme
 from dash_app.pages.history import origin
-from dash_app.series import MAX_SERIES, Series, how_combined, key_of, series_of
+from dash_app.series import MAX_SERIES, Incomplete, Series, how_combined, incomplete, key_of, series_of
 from hps_platform.metrics import Family
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ async def build(data: Data, view: View, servers: "Sequence[Server]") -> tuple[An
             columns=view.asked,
             max_points=MAX_POINTS,
             envelope=True,
+            completeness=True,
         ),
         asyncio.to_thread(_marks, data, view),
     )
@@ -80,16 +81,22 @@ async def build(data: Data, view: View, servers: "Sequence[Server]") -> tuple[An
     if answer.frame.is_empty():
         return _nothing(view, [server for server in servers if server.id in view.names]), offered
     bands = _bands(answer, view)
+    gaps = incomplete(answer.frame, answer.step_s)
     charts, hidden = [], 0
     for name in view.columns:
         lines = view.lines(answer.frame, name, answer.step_s)
         hidden = max(hidden, len(lines) - MAX_SERIES)
-        charts.append(_panel(view, name, lines[:MAX_SERIES], bands.get(name, {}), marks))
-    return dmc.Stack([origin.step(answer.step_s), _facts(answer, view, hidden), *charts], gap="sm"), offered
+        charts.append(_panel(view, name, lines[:MAX_SERIES], bands.get(name, {}), marks, gaps))
+    return dmc.Stack([origin.step(answer.step_s), _facts(answer, view, hidden, gaps), *charts], gap="sm"), offered
 
 
 def _panel(
-    view: View, name: str, lines: Sequence[Series], bands: Mapping[str, pl.DataFrame], marks: Sequence[Mark]
+    view: View,
+    name: str,
+    lines: Sequence[Series],
+    bands: Mapping[str, pl.DataFrame],
+    marks: Sequence[Mark],
+    gaps: Sequence[Incomplete],
 ) -> Any:
     column = view.family.by_name[name]
     how = "" if view.keys else how_combined(column, view.family)
@@ -101,6 +108,7 @@ def _panel(
             view.theme,
             bands=bands,
             marks=marks,
+            gaps=gaps,
             window=(view.start, view.end),
             uirevision=f"{view.start}{view.end}",
         )
@@ -114,13 +122,17 @@ def _panel(
     return parts.panel(content, title=title, right=dmc.Text(how, size="xs", c="dimmed") if how else None)
 
 
-def _facts(answer: "Answer", view: View, hidden: int) -> Any:
+def _facts(answer: "Answer", view: View, hidden: int, gaps: Sequence[Incomplete]) -> Any:
     """What the reader looks at: times, step and how the values came about."""
     width = seconds(answer.interval)
     step = f"averages over {text.duration(width)}, shaded from lowest to highest" if width else "every sample"
     if answer.step_s != width:
         step = f"{step}, thinned to {MAX_POINTS:,} points a line with its peaks"
     span = text.duration((view.end - view.start).total_seconds())
+    if gaps:
+        least = min(gap.share for gap in gaps)
+        marked = f"marks {text.count(len(gaps), 'time')} with samples missing, at worst {least:.0%} there"
+        step = f"{step}; a strip below {marked}"
     facts = dmc.Text(f"{text.clock(view.start)} to {text.clock(view.end)} ({span}), {step}", size="sm", c="dimmed")
     if hidden <= 0:
         return facts

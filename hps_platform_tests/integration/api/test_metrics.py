@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -86,12 +87,12 @@ def test_samples_as_they_were_taken(web: Web, landed: int) -> None:
         "2026-03-02T10:00:04Z",
     ]
     assert [row["us"] for row in answer["results"]] == [0, 1, 2]
-    assert set(answer["results"][0]) == {"server_id", "timestamp", "us", "sy"}
+    assert set(answer["results"][0]) == {"server_id", "timestamp", "us", "sy", "completeness"}
 
 
 def test_every_column_unless_some_are_chosen(web: Web, landed: int) -> None:
     answer = ask(web, "vmstat", server_id=landed, start=moment(START), end=moment(START + timedelta(seconds=2)))
-    assert set(answer["results"][0]) == {"server_id", "timestamp", *FAMILIES["vmstat"].by_name}
+    assert set(answer["results"][0]) == {"server_id", "timestamp", "completeness", *FAMILIES["vmstat"].by_name}
     assert set(answer["units"]) == set(FAMILIES["vmstat"].units)
     assert answer["results"][0]["wa"] is None
 
@@ -263,10 +264,33 @@ def test_charts_and_lines_by_tag(web: Web, landed: int) -> None:
     with web.admin as client:
         client.patch(f"/api/servers/{landed}/", json={"tags": ["front"]})
     tagged = ask(web, "vmstat", server_id=landed, columns="us", interval="1h", group="tag", **times)
-    assert tagged["results"] == [{"tag": "front", "timestamp": moment(START), "us": 14.5}]
+    assert tagged["results"] == [{"tag": "front", "timestamp": moment(START), "us": 14.5, "completeness": None}]
     days = ask(web, "vmstat", server_id=landed, columns="us", interval="1d", timezone="Europe/Berlin", **times)
     assert days["results"][0]["timestamp"] == "2026-03-01T23:00:00Z"
     with web.viewer as client:
         answer = client.get("/api/metrics/vmstat/", params={"server_id": landed, "timezone": "Middle/Earth", **times})
     assert answer.status_code == 422
     assert "Middle/Earth" in answer.json()["detail"]
+
+
+def test_a_range_of_any_length_is_exported(web: Web, landed: int) -> None:
+    query = {"metric": "vmstat", "server_id": str(landed), "columns": "us"}
+    query |= {"start": moment(START), "end": moment(START + timedelta(minutes=MINUTES))}
+    with web.viewer as client:
+        lines = client.get("/api/export/", params={**query, "format": "ndjson"}).text.splitlines()
+        header = json.loads(lines[0])
+        assert header["query"]["server_id"] == [landed]
+        assert header["units"] == {"us": "%"}
+        assert set(header["completeness"]) == {"share", "collected", "landed", "rejected", "missing"}
+        rows = [json.loads(line) for line in lines[1:]]
+        assert [row["us"] for row in rows] == [float(n % 30) for n in range(30 * MINUTES)]
+        plain = client.get("/api/export/", params=query)
+        assert plain.headers["content-type"].startswith("text/csv")
+        assert plain.headers["content-disposition"].endswith('.csv"')
+        table = pl.read_csv(io.StringIO(plain.text), comment_prefix="#")
+        assert table["us"].to_list() == [float(n % 30) for n in range(30 * MINUTES)]
+        parquet = client.get("/api/export/", params={**query, "format": "parquet", "interval": "1h"})
+        assert pl.read_parquet(io.BytesIO(parquet.content))["us"].to_list() == [14.5, 14.5]
+        refused = client.get("/api/export/", params={**query, "interval": "fortnight"})
+        assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+        assert client.get("/api/export/", params={**query, "server_id": "999999"}).status_code == 404

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner, Result
 
-from hps_platform.cli import collect, server
+from hps_platform.cli import collect, export, server
 from hps_platform.errors import Conflict, DatabaseUnavailable, InvalidInput, NotFound, SettingsError
 from hps_platform.stack.ports import free_port
 from hps_platform.store.database import migrate
@@ -37,7 +37,7 @@ def hps(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> H
     }.items():
         monkeypatch.setenv(name, value)
 
-    topics = {"server": server.app, "collect": collect.app}
+    topics = {"server": server.app, "collect": collect.app, "export": export.app}
 
     def run(topic: str, *arguments: str, text: str = "") -> Result:
         result = CliRunner().invoke(topics[topic], arguments, input=text)
@@ -124,3 +124,18 @@ def test_each_mistake_is_a_sentence(hps: Hps, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("FIELD_ENCRYPTION_KEY", "short")
     with pytest.raises(SettingsError, match="FIELD_ENCRYPTION_KEY"):
         hps("server", "update", "lin1", "--password-stdin", text="x\n")
+
+
+def test_export_writes_a_file_or_stdout(hps: Hps, tmp_path: Path) -> None:
+    hps("server", "add", "db1", "--address", "127.0.0.1", "--user", "mon")
+    asked = ("--family", "vmstat", "--server", "db1", "--from", "2026-03-01", "--to", "2026-03-02T00:00:00Z")
+    printed = hps("export", *asked, "--columns", "us,sy", "--format", "json")
+    assert json.loads(printed.stdout)["query"]["columns"] == ["us", "sy"]
+    assert json.loads(printed.stdout)["results"] == []
+    target = tmp_path / "out.csv"
+    hps("export", *asked, "--output", str(target))
+    assert target.read_text().startswith("# query: {")
+    with pytest.raises(InvalidInput, match="no server 'nobody'"):
+        hps("export", "--family", "vmstat", "--server", "nobody")
+    with pytest.raises(InvalidInput, match="--from 'noon'"):
+        hps("export", "--family", "vmstat", "--from", "noon")

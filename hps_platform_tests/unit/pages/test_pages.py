@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 from dash import Dash
 from fastapi import FastAPI
@@ -210,6 +211,17 @@ def test_history_draws_bands_of_averages() -> None:
     assert [asked["envelope"] for asked in fleet.asked] == [True]
     assert "averages over 5 min" in text
     assert "tonexty" in text
+
+
+def test_history_marks_what_is_not_complete() -> None:
+    frame = samples("vmstat", {"us": [1.0] * 5}, step_s=300).with_columns(
+        completeness=pl.Series([1.0, 0.5, 0.75, 1.0, None])
+    )
+    text, _ = built(Fleet(frames={"vmstat": frame}, interval="5m"), view())
+    assert "marks 1 time with samples missing, at worst 50% there" in text
+    assert '"y1": 0.03' in text
+    whole, _ = built(Fleet(frames={"vmstat": frame.with_columns(completeness=1.0)}, interval="5m"), view())
+    assert "samples missing" not in whole
 
 
 def test_history_offers_the_keys_that_there_are() -> None:
