@@ -125,6 +125,9 @@ class Settings(BaseSettings):
         description="MLflow server of your own",
     )
     dagster_url: str = Field("", description="Dagster webserver of your own")
+    landing_groups: int = Field(
+        1, ge=1, le=64, description="How many landing runs share the partitions of the topics, each with a fixed part"
+    )
     landing_window_minutes: float = Field(10.0, gt=0, le=720, description="How long one landing run lasts")
     alert_budget: float = Field(0.25, gt=0, le=100, description="Anomaly alarms allowed per server and day")
 

@@ -1,10 +1,12 @@
-"""Family tables: assets partitioned by day, filled by one long landing run, re-landed by materialising a day.
+"""Family tables: assets partitioned by day, filled by long landing runs, re-landed by materialising a day.
 
 The landing run is a job, not a materialisation: it lasts some minutes, commits about every two seconds and reports
-what it landed at most once a minute for each family and day. A sensor keeps exactly one such run alive; it reads the
-lease in PostgreSQL, never a run's status, because a run whose worker died can look started for long.
+what it landed at most once a minute for each family and day. A sensor keeps exactly one such run alive for each group
+of partitions, of which there is one unless `HPS_LANDING_GROUPS` says otherwise; it reads the lease in PostgreSQL, never
+a run's status, because a run whose worker died can look started for long.
 """
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,7 +21,6 @@ from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.family import Family
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", timezone="UTC", end_offset=1)
-GROUP = "all"
 REPORT_EVERY_S = 60.0
 LAUNCH_GRACE_S = 12.0  # a launched run needs up to this long to write its lease
 
@@ -107,13 +108,20 @@ class Reporter:
         self._told_at = time.monotonic()
 
 
+class Share(dg.Config):
+    """The part of the partitions that a run lands."""
+
+    number: int = 0
+    of: int = 1
+
+
 @dg.op(description="Drains every family's new offsets until its window ends or a successor takes over.")
-def land_window(context: dg.OpExecutionContext, platform: Platform) -> Iterator[dg.Output[None]]:
+def land_window(context: dg.OpExecutionContext, platform: Platform, config: Share) -> Iterator[dg.Output[None]]:
     reporter = Reporter(context)
     report = landing.run_window(
         dsn=platform.settings.dsn(),
         bootstrap=platform.settings.bootstrap,
-        group=GROUP,
+        group=landing.Group(config.number, config.of),
         window_s=platform.settings.landing_window_minutes * 60,
         batch_interval_s=platform.settings.kafka_consumer_batch_interval,
         max_messages=platform.settings.kafka_consumer_max_buffer_size,
@@ -134,14 +142,25 @@ def landing_window() -> None:
     job=landing_window,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps exactly one landing run alive: starts one when the lease is stale or about to end.",
+    description="Keeps exactly one landing run alive a group: starts one when its lease is stale or about to end.",
 )
 def keep_landing(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-    now = datetime.now(UTC)
-    launched_at = float(context.cursor or 0)
-    if now.timestamp() - launched_at < LAUNCH_GRACE_S:
-        return dg.SkipReason("a landing run was started a moment ago")
+    now = datetime.now(UTC).timestamp()
+    told = json.loads(context.cursor) if context.cursor else {}
+    launched: dict[str, float] = told if isinstance(told, dict) else {}  # once it was a single time
     with platform.database.connection() as conn:
-        if not landing.should_start(conn, GROUP):
-            return dg.SkipReason("a landing run holds the lease")
-    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=str(now.timestamp()))
+        due = [
+            group
+            for group in landing.groups(platform.settings.landing_groups)
+            if now - launched.get(group.name, 0.0) >= LAUNCH_GRACE_S and landing.should_start(conn, group)
+        ]
+    if not due:
+        return dg.SkipReason("every group has a landing run, or one was started a moment ago")
+    requests = [
+        dg.RunRequest(
+            run_config=dg.RunConfig(ops={"land_window": Share(number=group.number, of=group.of)}),
+            tags={"landing_group": group.name},
+        )
+        for group in due
+    ]
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(launched | {group.name: now for group in due}))

@@ -33,6 +33,29 @@ _LONGEST_PAUSE_S = 2.0
 _SETTLE_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A fixed set of partitions with a lease of its own: every `of`-th of each topic, from `number` on."""
+
+    number: int = 0
+    of: int = 1
+
+    @property
+    def name(self) -> str:
+        return "all" if self.of == 1 else f"{self.number + 1}of{self.of}"
+
+    def owns(self, partition: int) -> bool:
+        return partition % self.of == self.number
+
+
+EVERYTHING = Group()
+
+
+def groups(count: int) -> list[Group]:
+    """All partitions in `count` groups."""
+    return [Group(number, count) for number in range(count)]
+
+
 @contextmanager
 def _patient_collector() -> Iterator[None]:
     """Python's collector looks at all that is alive again and again while batches of small objects are made: half of
@@ -95,7 +118,7 @@ class _Heartbeat:
 class _Run:
     dsn: str
     bootstrap: str
-    group: str
+    chosen: Group
     window_s: float
     batch_interval_s: float
     max_messages: int
@@ -108,6 +131,10 @@ class _Run:
     ends_at: float = 0.0
     _days: set[tuple[str, date]] = field(default_factory=set)
     _uncertain: tuple[Batch, CommitReport] | None = None  # its commit was sent, but not acknowledged
+
+    @property
+    def group(self) -> str:
+        return self.chosen.name
 
     @property
     def session_name(self) -> str:
@@ -201,9 +228,13 @@ class _Run:
                     if batch is not None:
                         self._commit(conn, batch)
 
+    def _watermarks(self) -> dict[Position, tuple[int, int]]:
+        marks = watermarks(self.bootstrap, TOPICS)
+        return {place: span for place, span in marks.items() if self.chosen.owns(place[1])}
+
     def _starts(self, conn: Connection) -> dict[Position, int]:
         """Where to read on, from the ledger. Offsets that Kafka doesn't hold any more become recorded gaps."""
-        marks = watermarks(self.bootstrap, TOPICS)
+        marks = self._watermarks()
         with conn.transaction():
             starts = landing.positions(conn, marks)
         self._report_uncertain(starts)
@@ -211,7 +242,7 @@ class _Run:
         # A broker that has just restarted may for a moment show an end below what it has handed out.
         while any(starts[place] > high for place, (_, high) in marks.items()) and time.monotonic() < deadline:
             time.sleep(_FIRST_PAUSE_S)
-            marks = watermarks(self.bootstrap, TOPICS)
+            marks = self._watermarks()
         expired = {place: (starts[place], low) for place, (low, _) in marks.items() if starts[place] < low}
         anew = {place: (starts[place], low) for place, (low, high) in marks.items() if starts[place] > high}
         reasons = (
@@ -290,12 +321,12 @@ def run_window(
     window_s: float,
     batch_interval_s: float = 2.0,
     max_messages: int = 50_000,
-    group: str = "all",
+    group: Group = EVERYTHING,
     stop: Callable[[], bool] = lambda: False,
     on_commit: Callable[[CommitReport], None] = lambda _: None,
     overtime_s: float = 60.0,
 ) -> WindowReport:
-    """Lands every topic for `window_s`, and returns how it ended.
+    """Lands a group's partitions of every topic for `window_s`, and returns how it ended.
 
     Returns at once when another run holds the group and is not about to end. Rows, dead letters and offsets go into
     one transaction, about every `batch_interval_s`; wherever the process dies, the next run goes on exactly there.
@@ -308,7 +339,7 @@ def run_window(
     return run.execute()
 
 
-def should_start(conn: Connection, group: str = "all") -> bool:
+def should_start(conn: Connection, group: Group = EVERYTHING) -> bool:
     """Whether a run is to be started now: nobody lands, or whoever does is about to end, and no successor is there."""
-    lease = leases.state(conn, group)
+    lease = leases.state(conn, group.name)
     return lease is None or ((lease.stale or lease.ending) and not lease.awaited)

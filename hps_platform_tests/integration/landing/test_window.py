@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from hps_platform.errors import FencedOut
-from hps_platform.landing import CommitReport, Outcome, WindowReport, run_window, should_start
+from hps_platform.landing import CommitReport, Outcome, WindowReport, groups, run_window, should_start
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import DeadLetter
 from hps_platform.stack.postgres import Postgres
@@ -209,6 +209,25 @@ def test_expired_offsets_are_an_explained_gap(dsn: str, bootstrap: str, producer
     [(lost,)] = fetch(dsn, "SELECT sum(next_offset - first_offset) FROM landing_gaps WHERE topic = 'hps.memory'")
     assert lost == 30
     assert count(dsn, "memory_metrics") == 1
+
+
+def test_groups_share_the_partitions(dsn: str, bootstrap: str, producer: Producer) -> None:
+    at = now_ms()
+    for number in range(30):
+        send_sample(producer, number, at, [{"us": 1.0}], seq=1)
+    producer.flush(10)
+    parts = groups(2)
+    runs = [Running(dsn, bootstrap, f"run{part.number}", group=part) for part in parts]
+    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed")
+    reports = [run.stop() for run in runs]
+    assert sum(report.rows for report in reports) == 30
+    assert all(report.fence == 1 and report.restarts == 0 for report in reports)
+    landed = [{number for commit in run.commits for number in commit.offsets.get("hps.vmstat", {})} for run in runs]
+    assert landed[0] <= {0, 2}
+    assert landed[1] <= {1}
+    with session(dsn, application_name="test") as conn:
+        assert all(should_start(conn, part) for part in parts)
+        assert {part.name for part in parts} == {"1of2", "2of2"}
 
 
 def test_a_second_run_is_not_needed(dsn: str, bootstrap: str) -> None:
