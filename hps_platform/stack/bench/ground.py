@@ -111,14 +111,14 @@ class Part:
             tail = self.logged.read_text(errors="replace").strip().splitlines()[-1:]
             raise StackError(f"{self.name} ended with {self.process.returncode}: {' '.join(tail)}")
 
-    def wait_for(self, what: str, look: Callable[[], T | None], within_s: float) -> T:
+    def wait_for(self, what: str, look: Callable[[], T | None], within_s: float, *, every_s: float = 0.2) -> T:
         """What `look` gives as soon as it gives something; raises `StackError` when time is over or it has ended."""
         deadline = time.monotonic() + within_s
         while not (found := look()):
             self.check()
             if time.monotonic() > deadline:
                 raise StackError(f"{self.name}: {what} not within {within_s:.0f} s")
-            time.sleep(0.2)
+            time.sleep(every_s)
         return found
 
     def output(self, within_s: float) -> bytes:

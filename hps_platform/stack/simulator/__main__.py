@@ -27,8 +27,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rehearsed",
         action="store_true",
-        help="for benchmarks: 150 processes a host, texts from a stock; SIGUSR1 ends all printing and writes what was "
-        "printed to printed.json and printed.reports",
+        help="for benchmarks: 150 processes a host, texts from a stock; SIGUSR1 ends all reports, and what was printed "
+        "is written to printed.json and printed.reports at the end",
     )
     parser.add_argument("--no-truth", action="store_true", help="do not write incidents.json, which takes seconds")
     return parser.parse_args()
@@ -55,8 +55,7 @@ async def _keep_truth(world: World, path: Path) -> None:
 
 def _fall_silent(fleet: SimulatedFleet) -> None:
     if fleet.printed is not None:
-        fleet.printed.stopped = True
-        fleet.printed.write(fleet.directory)
+        fleet.printed.silent = True
 
 
 async def _serve(world: World, data_dir: Path, *, truth: bool, rehearsed: bool) -> None:
@@ -70,6 +69,8 @@ async def _serve(world: World, data_dir: Path, *, truth: bool, rehearsed: bool) 
         await stop.wait()
         if keeping:
             keeping.cancel()
+        if fleet.printed is not None:
+            fleet.printed.write(fleet.directory)
 
 
 def main() -> int:

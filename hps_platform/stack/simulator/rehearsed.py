@@ -25,7 +25,7 @@ class Printed:
     """What the fleet printed, a line a report: host, command, number and when it was due (epoch milliseconds)."""
 
     def __init__(self) -> None:
-        self.stopped = False
+        self.silent = False
         self.logins = 0
         self.commands: list[str] = []
         self._places: dict[str, int] = {}
@@ -98,6 +98,7 @@ class Rehearsed:
         self._clock = clock
         self._tally = printed
         self._asked = place
+        self._silent = False
 
     @property
     def host(self) -> Host:
@@ -114,15 +115,17 @@ class Rehearsed:
 
     def report(self, step: Reports, number: int, due: float) -> str:
         """From the stock; nothing once the fleet has fallen silent."""
-        return "" if self._tally.stopped else self._stock.report(step, number, self._place)
+        self._silent = self._tally.silent
+        return "" if self._silent else self._stock.report(step, number, self._place)
 
     def once(self, once: Once, command: str) -> str:
-        """From the stock."""
+        """From the stock; a silent fleet still answers questions."""
+        self._silent = False
         self._asked += 1
         return self._stock.once(once, command, self._asked)
 
     def printed(self, command: str, number: int, due: float) -> None:
         """Into the tally."""
-        if not self._tally.stopped:
+        if not self._silent:
             due_ms = round((self._clock() - (time.monotonic() - due)) * 1000)
             self._tally.add(self._place, command, number, due_ms)

@@ -198,7 +198,7 @@ class SimulatedFleet:
                 server_version=_VERSIONS[host.os],
                 encryption_algs=_CIPHERS,
                 compression_algs=["none"],
-                login_timeout=20,
+                login_timeout=120,  # as OpenSSH
                 allow_scp=False,
                 agent_forwarding=False,
                 reuse_address=True,
