@@ -238,7 +238,7 @@ class RangeReader:
 
     def __init__(self, bootstrap: str, starts: Mapping[Position, int]) -> None:
         self._positions = dict(starts)
-        self._consumer = _reading(bootstrap, fetch_wait_max_ms=100, auto_offset_reset="error")
+        self._consumer = _reading(bootstrap, fetch_wait_max_ms=250, fetch_min_bytes=65_536, auto_offset_reset="error")
         self._consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in starts.items()])
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
