@@ -15,8 +15,9 @@ _FACTORS: Mapping[str, tuple[float, ...]] = {
     "vmstat": (1, 4, 1024, 1024**2, 1024**3, 1000 / 1024, 1_000_000 / 1024),
     "iostat": (1, 0.5, 1000, 1024, 1024**2, 1 / 1024, 1000 / 1024, 1000**2 / 1024),
     "netstat": (1,),
-    "process": (1, 1024, 1024**2),
+    "process": (1, 1024, 1024**2, 1024**3),
     "filesystem": (
+        1 / 1024,
         1,
         0.5,
         1000,
@@ -62,7 +63,7 @@ def numbers_of(text: str) -> set[float]:
     """Every number that stands in the text, whole or as a part of a word, and every time in seconds."""
     found = {float(number.replace(",", ".")) for number in _NUMBER.findall(text)}
     found.update(float(number.replace(",", ".")) for number in _NEGATIVE.findall(text))
-    found.update(float(number) for number in re.findall(r"\d+\.\d+|\d+", text))  # commas between cells
+    found.update(float(number) for number in re.findall(r"\d*\.\d+|\d+", text))  # commas between cells
     found.update(float(digits) for digits in re.findall(r"\d+", text))
     for days, hours, minutes, seconds in _CLOCK.findall(text):
         whole = int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes) * 60
