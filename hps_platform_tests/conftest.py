@@ -6,6 +6,7 @@ first, as it takes longest.
 
 from typing import TYPE_CHECKING
 
+from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ pytest_plugins = [
     "hps_platform_tests.e2e.demo",
     "hps_platform_tests.e2e.browser",
 ]
+
+# How long an example takes says more of the machine's other work than of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 class _ByPart(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
