@@ -209,6 +209,7 @@ def open_ssh(folder: Path) -> Iterator[OpenSsh]:
         f"Port {port}\nListenAddress 127.0.0.1\n{host_keys}\nAuthorizedKeysFile {folder}/authorized_keys\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
         "Ciphers +aes256-cbc\n"  # which old systems offer
+        f"SetEnv HOME={folder}\n"  # no start-up file of the account is run for each command
     )
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log, stdout=log)
