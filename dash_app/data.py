@@ -22,7 +22,7 @@ from hps_platform.metrics import FAMILIES, Family
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.settings import Settings
 from hps_platform.stack.progress import PROGRESS
-from hps_platform.store import collectors, letters, servers
+from hps_platform.store import collectors, letters, logins, servers
 from hps_platform.store.collectors import Presence
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Server
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from dash_app.live import Batch, Hub
     from hps_platform.collector import ConnectionReport
+    from hps_platform.inventory import Found
     from hps_platform.store.database import Database
 
 logger = logging.getLogger(__name__)
@@ -149,6 +150,14 @@ class Data:
         with self.db.connection() as conn:
             servers.remove_server(conn, server_id)
 
+    def discover(self, network: str, *, port: int = 22, with_host_keys: bool = False) -> "list[Found]":
+        """Hosts of a network that greet as SSH servers, as proposals; takes up to a minute. `InvalidInput` for no
+        network or too large a one."""
+        from hps_platform import inventory
+
+        _only_administrators("look for hosts")
+        return inventory.discover(self.db, network, port=port, with_host_keys=with_host_keys)
+
     def test_connection(self, server_id: int) -> "ConnectionReport":
         """Tries the host now, without touching the collector; takes some seconds and never raises for what the host
         does: `reachable, host_keys, host_key_state, login_ok, operating_system, families, message, ok, …`."""
@@ -157,9 +166,9 @@ class Data:
         _only_administrators("test a connection")
         with self.db.connection() as conn:
             server = servers.get_server(conn, server_id)
-            secrets = servers.credentials(conn, self._box, server_id)
+            login = logins.login_to(conn, self._box, server)
         return collector.test_connection(
-            collector.target_of(server, secrets),
+            collector.target_of(server, login),
             operating_system=server.operating_system,
             settings=server.settings,
             timeout_s=CONNECTION_TIMEOUT_S,

@@ -1,4 +1,4 @@
-"""The registry of servers: list, add, change, remove, try a connection, health."""
+"""The registry of servers: list, add, change, remove, discover, try a connection, health."""
 
 from datetime import date
 from typing import Any
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dash_app.api.problems import Problem
 from dash_app.api.shapes import PROBLEMS, DataDep, Instant, Listed, PagingDep, ServerId, paged
+from hps_platform.store.server_fields import SECRETS
 from hps_platform.store.servers import Server
 
 router = APIRouter(
@@ -25,7 +26,16 @@ Id = Path(ge=1, le=2**63 - 1, description="Id of the server")
 _WRITE_ONLY = "Write-only; null or empty removes it, left out it stays"
 _READ_ONLY = frozenset(
     {
-        *("id", "has_password", "has_private_key", "os_version", "status", "status_message"),
+        *(
+            "id",
+            "has_password",
+            "has_private_key",
+            "has_certificate",
+            "has_jump_credentials",
+            "os_version",
+            "status",
+            "status_message",
+        ),
         *("last_seen_at", "created_at", "updated_at"),
     }
 )
@@ -43,18 +53,31 @@ class ServerFields(BaseModel):
     ssh_password: SecretStr | None = Field(None, description=_WRITE_ONLY)
     ssh_private_key: SecretStr | None = Field(None, description=f"OpenSSH or PEM. {_WRITE_ONLY}")
     ssh_key_passphrase: SecretStr | None = Field(None, description=_WRITE_ONLY)
+    ssh_certificate: SecretStr | None = Field(
+        None, description=f"OpenSSH certificate of the private key, for logging in. {_WRITE_ONLY}"
+    )
+    ssh_jump_credentials: dict[str, dict[str, SecretStr]] | None = Field(
+        None,
+        description="Of jump hosts that `settings.jump` gives by address: `password`, `private_key`, `passphrase`, "
+        f"`certificate` by `user@host:port`; without them the server's own are used. {_WRITE_ONLY}",
+    )
     host_key: str | None = Field(
         None,
-        description="The pinned host key: `SHA256:…` or `ssh-ed25519 AAAA…`; without it nobody logs in",
+        description="The pinned host key: `SHA256:…` or `ssh-ed25519 AAAA…`; without it nobody logs in. Several are "
+        "separated by commas; `@cert-authority` and `@revoked` before a key as in known_hosts",
         examples=["SHA256:uNiVztksCsDhcc0u9e8BrrCqmUGTQ1Rb3fP8c0cz3pY"],
     )
-    operating_system: str | None = Field(None, description="aix, linux, solaris, hpux; null: recognised at login")
+    operating_system: str | None = Field(None, description="aix, linux, solaris, hpux, freebsd; null: found at login")
     architecture: str | None = None
     is_active: bool = True
     owner: str | None = None
     organisation: str | None = None
     tags: list[str] = []
-    settings: dict[str, Any] = Field({}, description="`intervals`, `commands`, `disabled` by metric family")
+    settings: dict[str, Any] = Field(
+        {},
+        description="`intervals`, `commands`, `disabled` by metric family; `jump`: jump hosts in their order, each the "
+        "name of a server or `{address: user@host:port, host_key}`; `timeouts`: `connect` and `command` in seconds",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -79,6 +102,8 @@ class ServerAnswer(BaseModel):
     ssh_username: str
     has_password: bool
     has_private_key: bool
+    has_certificate: bool
+    has_jump_credentials: bool
     host_key: str | None
     operating_system: str | None
     os_version: str | None
@@ -177,6 +202,29 @@ class ConnectionAnswer(BaseModel):
     duration_s: float
 
 
+class Network(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    cidr: str = Field(description="At most 4,096 addresses", examples=["10.0.4.0/24"])
+    port: int = Field(22, ge=1, le=65535)
+    host_keys: bool = Field(False, description="Show the fingerprints of their keys as well")
+
+
+class FoundAnswer(BaseModel):
+    address: str
+    port: int
+    greeting: str = Field(description="How the server names itself", examples=["SSH-2.0-OpenSSH_9.2p1"])
+    name: str | None = Field(description="What DNS calls the address")
+    operating_system: str | None = Field(description="What the greeting gives away; most give away nothing")
+    registered: str | None = Field(description="Hostname of the server that is registered there already")
+    host_keys: list[HostKeyAnswer]
+
+
+class Discovered(BaseModel):
+    count: int
+    results: list[FoundAnswer]
+
+
 def answer(server: Server) -> ServerAnswer:
     return ServerAnswer.model_validate(server, from_attributes=True)
 
@@ -200,6 +248,15 @@ def add_server(fields: ServerFields, data: DataDep, response: Response) -> Serve
     return answer(server)
 
 
+@router.post("/discover/")
+def discover_servers(asked: Network, data: DataDep) -> Discovered:
+    """Proposes hosts of a network that greet as SSH servers; nobody logs in and nothing is stored."""
+    found = data.discover(asked.cidr, port=asked.port, with_host_keys=asked.host_keys)
+    return Discovered(
+        count=len(found), results=[FoundAnswer.model_validate(host, from_attributes=True) for host in found]
+    )
+
+
 @router.get("/{server_id}/")
 def show_server(data: DataDep, server_id: int = Id) -> ServerAnswer:
     return answer(data.server(server_id))
@@ -208,7 +265,7 @@ def show_server(data: DataDep, server_id: int = Id) -> ServerAnswer:
 @router.put("/{server_id}/")
 def replace_server(fields: ServerFields, data: DataDep, server_id: int = Id) -> ServerAnswer:
     """Everything anew: fields left out get their defaults, except secrets, which stay."""
-    secrets = {"ssh_password", "ssh_private_key", "ssh_key_passphrase"} - fields.model_fields_set
+    secrets = set(SECRETS) - fields.model_fields_set
     new = {name: getattr(fields, name) for name in ServerFields.model_fields if name not in secrets}
     return answer(data.update_server(server_id, new))
 

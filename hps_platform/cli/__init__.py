@@ -25,6 +25,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "migrate": ("migrate", "Bring the database schema up to date."),
     "demo": ("demo", "The stack with a simulated fleet and two weeks of history."),
     "server": ("server", "The registry of servers."),
+    "keys": ("keys", "Keys that secrets are encrypted under."),
     "collect": ("collect", "Run the collector in the foreground."),
     "parse": ("parse", "Parse captured output of a command into rows."),
     "replay": ("replay", "Land a range again from Kafka."),

@@ -1,4 +1,4 @@
-"""The platform's database for the length of one command."""
+"""What commands share: the platform's database for the length of one command, and the keys of what is secret in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from hps_platform.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from hps_platform.store.database import Database
+    from hps_platform.store.secrets import SecretBox
 
 
 @contextmanager
@@ -26,3 +27,10 @@ def database(name: str = "hps") -> "Iterator[Database]":
         ) from error
     with Database(dsn, max_size=1, application_name=name) as db:
         yield db
+
+
+def secret_box() -> "SecretBox":
+    """Opens and closes stored secrets. Raises `SettingsError` without a key."""
+    from hps_platform.store.secrets import SecretBox
+
+    return SecretBox(settings.load().field_encryption_key)

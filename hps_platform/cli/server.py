@@ -7,22 +7,26 @@ import ipaddress
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hps_platform.cli.database import database
+from hps_platform.cli import server_files
+from hps_platform.cli.database import database, secret_box
 from hps_platform.errors import InvalidInput
 
 if TYPE_CHECKING:
     from hps_platform.collector import ConnectionReport
-    from hps_platform.store.secrets import SecretBox
     from hps_platform.store.servers import Server
 
 app = typer.Typer(no_args_is_help=True)
+app.command("import")(server_files.import_servers)
+app.command("import-known-hosts")(server_files.import_known_hosts)
+app.command("export")(server_files.export_servers)
+app.command("discover")(server_files.discover_servers)
 
 _ADDRESS = typer.Option(None, "--address", metavar="ADDRESS", help="IP address, or a name to resolve now.")
 _PORT = typer.Option(None, "--port", metavar="PORT", help="SSH port.  [default: 22]")
@@ -30,11 +34,23 @@ _USER = typer.Option(None, "--user", metavar="USER", help="Account to log in wit
 _KEY = typer.Option(None, "--key", metavar="FILE", help="Private key; an empty name removes the stored one.")
 _PASSPHRASE = typer.Option(False, "--passphrase-stdin", help="Read the key's passphrase from the next line of stdin.")
 _PASSWORD = typer.Option(False, "--password-stdin", help="Read the password from the first line of stdin.")
-_HOST_KEY = typer.Option(None, "--host-key", metavar="KEY", help="SHA256:… or `type base64`: pins the host key.")
-_OS = typer.Option(None, "--os", metavar="OS", help="aix, linux, solaris, hpux; recognised when left out.")
+_CERTIFICATE = typer.Option(None, "--certificate", metavar="FILE", help="OpenSSH certificate of the private key.")
+_JUMP = typer.Option(
+    None, "--jump", metavar="HOST", help="Jump host: a server's name, or user@host:port=KEY; repeat it in their order."
+)
+_JUMP_CREDENTIALS = typer.Option(
+    None, "--jump-credentials", metavar="FILE", help="JSON: password, private_key, … by user@host:port of a jump host."
+)
+_HOST_KEY = typer.Option(
+    None, "--host-key", metavar="KEY", help="Pins the host key: SHA256:… or `type base64`; several with commas between."
+)
+_OS = typer.Option(None, "--os", metavar="OS", help="aix, linux, solaris, hpux, freebsd; recognised when left out.")
 _TAG = typer.Option(None, "--tag", metavar="TAG", help="May be given several times.")
 _SETTINGS = typer.Option(
-    None, "--settings", metavar="JSON", help='As in {"intervals": {"process": 30}, "commands": {}, "disabled": []}.'
+    None,
+    "--settings",
+    metavar="JSON",
+    help='As in {"intervals": {"process": 30}, "commands": {}, "disabled": [], "jump": [], "timeouts": {}}.',
 )
 _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
 
@@ -43,13 +59,6 @@ _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
 def _connection() -> Iterator[Any]:
     with database("hps server") as db, db.connection() as conn:
         yield conn
-
-
-def _box() -> "SecretBox":
-    from hps_platform import settings as configuration
-    from hps_platform.store.secrets import SecretBox
-
-    return SecretBox(configuration.load().field_encryption_key)
 
 
 def _resolved(address: str) -> str:
@@ -68,6 +77,9 @@ def _fields(
     port: int | None,
     user: str | None,
     key: Path | None,
+    certificate: Path | None,
+    jump: list[str] | None,
+    jump_credentials: Path | None,
     host_key: str | None,
     operating_system: str | None,
     tags: list[str] | None,
@@ -75,8 +87,9 @@ def _fields(
     *,
     password: bool,
     passphrase: bool,
+    before: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The fields that were given, and no others."""
+    """The fields that were given, and no others; jump hosts come to the settings that were there `before`."""
     fields: dict[str, Any] = {
         "ip_address": _resolved(address) if address else address,
         "ssh_port": port,
@@ -86,22 +99,41 @@ def _fields(
         "tags": tags,
     }
     fields = {name: value for name, value in fields.items() if value is not None}
-    if key is not None:
-        try:
-            fields["ssh_private_key"] = key.read_text() if str(key) != "." else ""
-        except OSError as error:
-            raise InvalidInput(f"--key {key}: {error.strerror}") from error
-        except UnicodeDecodeError:
-            raise InvalidInput(f"--key {key} is not a text file") from None
+    for option, path, name in (
+        ("--key", key, "ssh_private_key"),
+        ("--certificate", certificate, "ssh_certificate"),
+        ("--jump-credentials", jump_credentials, "ssh_jump_credentials"),
+    ):
+        if path is not None:
+            fields[name] = _text_of(option, path)
     if settings is not None:
         try:
             fields["settings"] = json.loads(settings)
         except json.JSONDecodeError as error:
             raise InvalidInput(f"--settings is not JSON: {error}") from error
+    if jump:
+        fields["settings"] = {**fields.get("settings", before), "jump": [_jump_host(word) for word in jump if word]}
     for wanted, name in ((password, "ssh_password"), (passphrase, "ssh_key_passphrase")):
         if wanted:
             fields[name] = sys.stdin.readline().rstrip("\r\n")
     return fields
+
+
+def _text_of(option: str, path: Path) -> str:
+    """The file's text; none for an empty name."""
+    try:
+        return path.read_text() if str(path) != "." else ""
+    except OSError as error:
+        raise InvalidInput(f"{option} {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{option} {path} is not a text file") from None
+
+
+def _jump_host(word: str) -> str | dict[str, str]:
+    if "@" not in word:
+        return word
+    address, _, host_key = word.partition("=")
+    return {"address": address, "host_key": host_key}
 
 
 def as_dict(server: "Server") -> dict[str, Any]:
@@ -114,6 +146,8 @@ def as_dict(server: "Server") -> dict[str, Any]:
         "ssh_username": server.ssh_username,
         "has_password": server.has_password,
         "has_private_key": server.has_private_key,
+        "has_certificate": server.has_certificate,
+        "has_jump_credentials": server.has_jump_credentials,
         "host_key": server.host_key,
         "operating_system": server.operating_system,
         "os_version": server.os_version,
@@ -143,6 +177,9 @@ def add(
     key: Path | None = _KEY,
     password_stdin: bool = _PASSWORD,
     passphrase_stdin: bool = _PASSPHRASE,
+    certificate: Path | None = _CERTIFICATE,
+    jump: list[str] | None = _JUMP,
+    jump_credentials: Path | None = _JUMP_CREDENTIALS,
     host_key: str | None = _HOST_KEY,
     operating_system: str | None = _OS,
     tag: list[str] | None = _TAG,
@@ -152,11 +189,11 @@ def add(
     from hps_platform.store import servers
 
     fields = _fields(
-        address, port, user, key, host_key, operating_system, tag or None, settings,
-        password=password_stdin, passphrase=passphrase_stdin,
+        address, port, user, key, certificate, jump, jump_credentials, host_key, operating_system, tag or None,
+        settings, password=password_stdin, passphrase=passphrase_stdin, before={},
     )  # fmt: skip
     with _connection() as conn:
-        server = servers.add_server(conn, _box(), {"hostname": hostname, **fields})
+        server = servers.add_server(conn, secret_box(), {"hostname": hostname, **fields})
     typer.echo(f"added {server.hostname} as server {server.id}: {server.status}")
     if server.host_key is None:
         typer.echo(
@@ -175,6 +212,9 @@ def update(
     key: Path | None = _KEY,
     password_stdin: bool = _PASSWORD,
     passphrase_stdin: bool = _PASSPHRASE,
+    certificate: Path | None = _CERTIFICATE,
+    jump: list[str] | None = _JUMP,
+    jump_credentials: Path | None = _JUMP_CREDENTIALS,
     host_key: str | None = _HOST_KEY,
     operating_system: str | None = _OS,
     tag: list[str] | None = _TAG,
@@ -184,9 +224,13 @@ def update(
     """Change what is given, and nothing else; running collectors follow within seconds."""
     from hps_platform.store import servers
 
+    before: Mapping[str, Any] = {}
+    if jump and settings is None:
+        with _connection() as conn:
+            before = servers.find_server(conn, hostname).settings
     fields = _fields(
-        address, port, user, key, host_key, operating_system, tag or None, settings,
-        password=password_stdin, passphrase=passphrase_stdin,
+        address, port, user, key, certificate, jump, jump_credentials, host_key, operating_system, tag or None,
+        settings, password=password_stdin, passphrase=passphrase_stdin, before=before,
     )  # fmt: skip
     if rename is not None:
         fields["hostname"] = rename
@@ -196,7 +240,7 @@ def update(
         raise InvalidInput("nothing to change was given; see `hps server update --help`")
     with _connection() as conn:
         found = servers.find_server(conn, hostname)
-        server = servers.update_server(conn, _box(), found.id, fields)
+        server = servers.update_server(conn, secret_box(), found.id, fields)
     typer.echo(f"{server.hostname}: changed {', '.join(fields)}; it is {server.status}")
 
 
@@ -246,7 +290,7 @@ def show(hostname: str = typer.Argument(..., metavar="HOSTNAME"), as_json: bool 
     plan = fields.pop("plan")
     for name, value in fields.items():
         shown = json.dumps(value) if isinstance(value, dict | list | bool) else value
-        typer.echo(f"{name:<17} {'' if shown is None else shown}".rstrip())
+        typer.echo(f"{name:<20} {'' if shown is None else shown}".rstrip())
     for line in plan:
         typer.echo(f"{line['family']:<11} {line['state']:<11} every {line['interval_s']:g} s: `{line['command']}`")
         for told in (line["reason"], *line["first_lines"].splitlines()):
@@ -278,13 +322,13 @@ def try_server(hostname: str = typer.Argument(..., metavar="HOSTNAME"), as_json:
     from dataclasses import asdict
 
     from hps_platform.collector import target_of, test_connection
-    from hps_platform.store import servers
+    from hps_platform.store import logins, servers
 
     with _connection() as conn:
         server = servers.find_server(conn, hostname)
-        secrets = servers.credentials(conn, _box(), server.id)
+        login = logins.login_to(conn, secret_box(), server)
     report = test_connection(
-        target_of(server, secrets), operating_system=server.operating_system, settings=server.settings
+        target_of(server, login), operating_system=server.operating_system, settings=server.settings
     )
     if as_json:
         typer.echo(json.dumps({"ok": report.ok, **asdict(report)}, indent=2))

@@ -9,8 +9,9 @@ import logging
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,8 +37,6 @@ from hps_platform.ssh import Reactor, Session, Target
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0
-COMMAND_TIMEOUT_S = 60.0
 LOGINS_AT_ONCE = 4
 """Handshakes with one SSH server; OpenSSH starts to refuse at random from ten unauthenticated connections on."""
 
@@ -69,8 +68,14 @@ class Shared:
     """Connections being made; shut down, their handshakes end at once."""
     doors: dict[tuple[str, int], asyncio.Semaphore] = field(default_factory=dict)
 
-    def door(self, target: Target) -> asyncio.Semaphore:
-        return self.doors.setdefault((target.host, target.port), asyncio.Semaphore(LOGINS_AT_ONCE))
+    @asynccontextmanager
+    async def door(self, target: Target) -> AsyncIterator[None]:
+        """Waits for its turn to log in, at each SSH server on the way."""
+        async with AsyncExitStack() as entered:
+            # Always in the same order, so that two of them can't wait for each other.
+            for place in sorted({(hop.host, hop.port) for hop in (*target.via, target)}):
+                await entered.enter_async_context(self.doors.setdefault(place, asyncio.Semaphore(LOGINS_AT_ONCE)))
+            yield
 
 
 class HostCollection:
@@ -159,11 +164,16 @@ class HostCollection:
         target = self.config.target
         # A connection that waits for its login counts with the SSH server as much as one that is logging in.
         async with self._shared.door(target):
-            sock = await self._dial(target)
+            sock = await self._dial(target.entrance)
             self._shared.sockets.add(sock)
             try:
                 return await loop.run_in_executor(
-                    self._shared.logins, Session.connect, target, CONNECT_TIMEOUT_S, sock, self._shared.reactor
+                    self._shared.logins,
+                    Session.connect,
+                    target,
+                    self.config.connect_timeout_s,
+                    sock,
+                    self._shared.reactor,
                 )
             finally:
                 self._shared.sockets.discard(sock)
@@ -177,10 +187,10 @@ class HostCollection:
             sock = socket.socket(family, kind, protocol)
             sock.setblocking(False)
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                async with asyncio.timeout(self.config.connect_timeout_s):
                     await loop.sock_connect(sock, address)
             except TimeoutError:
-                problem = f"{target.where} does not answer within {CONNECT_TIMEOUT_S:g} s"
+                problem = f"{target.where} does not answer within {self.config.connect_timeout_s:g} s"
                 sock.close()
             except OSError as error:
                 problem = f"{target.where}: {error.strerror or error}"
@@ -197,7 +207,7 @@ class HostCollection:
         """Which operating system's dialect to use. Asked at each login, which is at least daily."""
         known = self.config.operating_system
         asked = time.time()
-        output = await shell.run(dialects.IDENTIFY, COMMAND_TIMEOUT_S)
+        output = await shell.run(dialects.IDENTIFY, self.config.command_timeout_s)
         middle = (asked + time.time()) / 2
         try:
             host = dialects.identify(output.text)
@@ -303,7 +313,7 @@ class HostCollection:
             await asyncio.sleep(due - time.monotonic())
             asked = time.monotonic()
             try:
-                output = await shell.run(planned.command, COMMAND_TIMEOUT_S)
+                output = await shell.run(planned.command, self.config.command_timeout_s)
             except CommandTimeout as error:
                 if shell.heard_at < asked:
                     raise HostUnreachable(f"{self.config.target.where} has fallen silent") from error

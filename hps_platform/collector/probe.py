@@ -22,7 +22,8 @@ from hps_platform.errors import (
     InvalidInput,
     SshError,
 )
-from hps_platform.ssh import HostKey, Session, Target, fingerprints
+from hps_platform.host_keys import HostKey
+from hps_platform.ssh import Session, Target, fingerprints
 
 _CLOCK = "date -u '+%Y-%m-%d %H:%M:%S'"
 _FIRST_REPORT_S = 10.0
@@ -90,7 +91,7 @@ def _try(
     timeout_s: float,
     report: ConnectionReport,
 ) -> None:
-    report.host_keys = fingerprints(target.host, target.port, timeout_s)
+    report.host_keys = fingerprints(target, timeout_s)
     report.reachable = True
     report.host_key_state = "not_pinned" if target.host_key is None else "changed"
     session = _connected(target, timeout_s, report)

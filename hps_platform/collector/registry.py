@@ -9,20 +9,25 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from hps_platform.dialects import Host
-from hps_platform.errors import DatabaseUnavailable, SettingsError
+from hps_platform.errors import DatabaseUnavailable, HpsError
 from hps_platform.ssh import Target
-from hps_platform.store import events, servers
+from hps_platform.store import events, logins, servers
 from hps_platform.store.database import Connection, Database
 from hps_platform.store.events import Event
+from hps_platform.store.logins import Credentials, Login
 from hps_platform.store.secrets import SecretBox
-from hps_platform.store.servers import Credentials, Server
+from hps_platform.store.servers import Server
 
 log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+"""Unless a server's settings say otherwise."""
 
 _LOOK_EVERY_S = 3.0
 _AGAIN_AFTER_S = 2.0
@@ -45,34 +50,60 @@ class HostConfig:
     disabled: frozenset[str]
     revision: int = field(compare=False)
     fault: str = ""
-    """Why nobody can log in with what is stored: secrets that no key opens."""
+    """Why nobody can log in with what is stored: secrets that no key opens, jump hosts that lead nowhere."""
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    command_timeout_s: float = COMMAND_TIMEOUT_S
 
 
-def configured(server: Server, secrets: Credentials | SettingsError | None) -> HostConfig:
-    known = secrets if isinstance(secrets, Credentials) else Credentials(None, None, None)
+def configured(server: Server, login: Login | HpsError) -> HostConfig:
+    timeouts = server.settings.get("timeouts", {})
     return HostConfig(
         server_id=server.id,
         hostname=server.hostname,
-        target=target_of(server, known),
+        target=target_of(server, login if isinstance(login, Login) else Login()),
         operating_system=server.operating_system,
         intervals=server.settings.get("intervals", {}),
         commands=server.settings.get("commands", {}),
         disabled=frozenset(server.settings.get("disabled", ())),
         revision=server.revision,
-        fault=str(secrets) if isinstance(secrets, SettingsError) else "",
+        fault=str(login) if isinstance(login, HpsError) else "",
+        connect_timeout_s=timeouts.get("connect", CONNECT_TIMEOUT_S),
+        command_timeout_s=timeouts.get("command", COMMAND_TIMEOUT_S),
     )
 
 
-def target_of(server: Server, secrets: Credentials) -> Target:
-    """Where and how to log in to a registered server."""
+def target_of(server: Server, login: Login) -> Target:
+    """Where, how and through which jump hosts to log in to a registered server."""
+    way = tuple(
+        _target(hop.credentials, hop.name, hop.host, hop.port, hop.username, hop.host_key, hop.legacy)
+        for hop in login.hops
+    )
+    target = _target(
+        login.credentials,
+        server.hostname,
+        server.address,
+        server.ssh_port,
+        server.ssh_username,
+        server.host_key,
+        server.settings.get("legacy_ssh", False),
+    )
+    return replace(target, via=way)
+
+
+def _target(
+    credentials: Credentials, name: str, host: str, port: int, username: str, host_key: str | None, legacy: bool
+) -> Target:
     return Target(
-        host=server.address,
-        port=server.ssh_port,
-        username=server.ssh_username,
-        password=secrets.password,
-        private_key=secrets.private_key,
-        passphrase=secrets.passphrase,
-        host_key=server.host_key,
+        host=host,
+        port=port,
+        username=username,
+        password=credentials.password,
+        private_key=credentials.private_key,
+        passphrase=credentials.passphrase,
+        certificate=credentials.certificate,
+        host_key=host_key,
+        legacy=legacy,
+        name=name,
     )
 
 
@@ -140,11 +171,9 @@ class Registry:
             rows = servers.list_servers(conn, active_only=True)
             if self._only is not None:
                 rows = [row for row in rows if row.id == self._only]
-            changed = [row.id for row in rows if self._revision(row.id) != row.revision]
-            secrets = servers.credentials_of(conn, self._box, changed)
-        return {
-            row.id: configured(row, secrets.get(row.id)) if row.id in secrets else self._known[row.id] for row in rows
-        }
+            changed = [row for row in rows if self._revision(row.id) != row.revision]
+            found = logins.logins_to(conn, self._box, changed)
+        return {row.id: configured(row, found[row.id]) if row.id in found else self._known[row.id] for row in rows}
 
     def _revision(self, server_id: int) -> int:
         known = self._known.get(server_id)

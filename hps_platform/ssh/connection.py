@@ -59,6 +59,7 @@ class Transport(paramiko.Transport):
     _channels: Any
     _channel_handler_table: Mapping[int, Callable[[Any, Message], None]]
     _handler_table: Mapping[int, Callable[[Message], None]]
+    server_extensions: dict[str, bytes]
     _expected_packet: tuple[int, ...]
     _next_channel: Callable[[], int]
     _send_message: Callable[[Message], None]

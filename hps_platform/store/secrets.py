@@ -30,6 +30,8 @@ class SecretBox:
                 ) from None
         if not fernets:
             raise SettingsError(f"FIELD_ENCRYPTION_KEY is not set, so secrets can't be stored or read; {_HOW_TO}")
+        self._newest = fernets[0]
+        self._size = len(fernets)
         self._fernet = MultiFernet(fernets)
 
     def encrypt(self, secret: SecretStr) -> str:
@@ -44,6 +46,19 @@ class SecretBox:
                 "FIELD_ENCRYPTION_KEY lacks the key that a stored secret was encrypted under: "
                 "add the former key after a comma, or enter the secret again"
             ) from None
+
+    @property
+    def size(self) -> int:
+        """How many keys there are."""
+        return self._size
+
+    def is_newest(self, token: str) -> bool:
+        """Whether it is encrypted under the newest key."""
+        try:
+            self._newest.decrypt(token.encode())
+        except InvalidToken:
+            return False
+        return True
 
     def rotate(self, token: str) -> str:
         """The same secret under the newest key; raises as `decrypt`."""

@@ -3,28 +3,40 @@
 The rows are `servers`' business. What an operating system's plan makes of `settings` is up to `dialects.plan`.
 """
 
-import base64
-import binascii
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    SSHCertificate,
+    SSHCertificateType,
+    load_pem_private_key,
+    load_ssh_private_key,
+    load_ssh_public_identity,
+)
 from pydantic import SecretStr
 
+from hps_platform import host_keys
 from hps_platform.analysis import maintenance
 from hps_platform.errors import InvalidInput
 from hps_platform.metrics import FAMILIES
 
-SECRETS = ("ssh_password", "ssh_private_key", "ssh_key_passphrase")
+SECRETS = ("ssh_password", "ssh_private_key", "ssh_key_passphrase", "ssh_certificate", "ssh_jump_credentials")
 """Fields that are stored encrypted and never given out."""
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
-_KEY_TYPES = frozenset({"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"})
-_SHA256 = re.compile(r"SHA256:([A-Za-z0-9+/]{43})=?")
+_JUMP_ADDRESS = re.compile(
+    r"(?P<user>[^@\s]+)@(?:\[(?P<ip>[0-9A-Fa-f:.]+)\]|(?P<host>[^@:\s\[\]]+))(?::(?P<port>\d+))?"
+)
+_MOST_JUMPS = 8
+_JUMP_SECRETS = {"password", "private_key", "passphrase", "certificate"}
+_TIMEOUTS_S = {"connect": (1, 120), "command": (1, 600)}
 _MIN_INTERVAL_S, _MAX_INTERVAL_S = 1, 3600
 
 
@@ -76,24 +88,14 @@ def _username(name: str, value: Any) -> str:
 
 
 def _host_key(name: str, value: Any) -> str | None:
-    """`SHA256:…` or `type base64`; a line of known_hosts or of a `.pub` file loses its name and comment."""
+    """One entry or several, see `host_keys`."""
     if value in (None, ""):
         return None
-    text = _text(name, value, longest=4096)
-    if fingerprint := _SHA256.fullmatch(text):
-        return f"SHA256:{fingerprint[1]}"
-    words = text.split()
-    start = next((index for index, word in enumerate(words[:2]) if word in _KEY_TYPES), None)
-    if start is None or len(words) < start + 2:
-        raise InvalidInput(f"{name} must be SHA256:… or a key as in `ssh-ed25519 AAAA…`")
-    key_type, encoded = words[start], words[start + 1]
-    try:
-        blob = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidInput(f"{name}: what follows {key_type} is not base64") from None
-    if blob[4 : 4 + int.from_bytes(blob[:4], "big")] != key_type.encode() or len(blob) < 32:
-        raise InvalidInput(f"{name} says {key_type}, but the key is another type or cut off")
-    return f"{key_type} {encoded}"
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput(f"{name} must be text")
+    return host_keys.normalised(
+        name, _text(name, value.strip().replace("\r\n", "\n").replace("\n", ", "), longest=16384)
+    )
 
 
 def _operating_system(name: str, value: Any) -> str | None:
@@ -200,6 +202,53 @@ def _window(where: str, value: Any) -> dict[str, Any]:
     }
 
 
+def jump_address(name: str, value: Any) -> str:
+    """`user@host:port`, with the port always, an IPv6 address in brackets."""
+    found = _JUMP_ADDRESS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise InvalidInput(f"{name} {value!r} is not an address: user@host:port")
+    host = found["host"] or f"[{found['ip']}]"
+    (_ip_address if found["ip"] else _hostname)(name, found["ip"] or host)
+    return f"{_username(name, found['user'])}@{host}:{_port(name, found['port'] or 22)}"
+
+
+def _jump_entry(where: str, value: Any) -> str | dict[str, str]:
+    if isinstance(value, str):
+        if "@" in value:
+            raise InvalidInput(
+                f"{where} {value!r}: a host that is not registered is given with its key: "
+                '{"address": "user@host:port", "host_key": "SHA256:…"}'
+            )
+        return _hostname(where, value)
+    if not isinstance(value, Mapping) or set(value) - {"address", "host_key"} or "address" not in value:
+        raise InvalidInput(f'{where} must be the name of a server or {{"address": "user@host:port", "host_key": "…"}}')
+    entry = {"address": jump_address(f"{where}.address", value["address"])}
+    if pin := _host_key(f"{where}.host_key", value.get("host_key")):
+        entry["host_key"] = pin
+    return entry
+
+
+def _jump(where: str, value: Any) -> list[str | dict[str, str]]:
+    """Whether the names are registered is up to `jumps`."""
+    if not isinstance(value, list | tuple):
+        raise InvalidInput(f"{where} must be a list of jump hosts, in the order they are passed")
+    if len(value) > _MOST_JUMPS:
+        raise InvalidInput(f"{where} has {len(value)} jump hosts; at most {_MOST_JUMPS} do")
+    return [_jump_entry(f"{where}[{number}]", entry) for number, entry in enumerate(value)]
+
+
+def _timeouts(where: str, value: Any) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{where} must be an object: {', '.join(_TIMEOUTS_S)}")
+    for name, seconds in value.items():
+        if name not in _TIMEOUTS_S:
+            raise InvalidInput(f"{where} has no {name!r}: it knows {', '.join(_TIMEOUTS_S)}")
+        least, most = _TIMEOUTS_S[name]
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least <= seconds <= most:
+            raise InvalidInput(f"{where}.{name} must be {least} to {most} seconds, not {seconds!r}")
+    return dict(value)
+
+
 _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "intervals": _intervals,
     "commands": _commands,
@@ -207,12 +256,16 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "group": _group,
     "time_zone": _time_zone,
     "maintenance": _maintenance,
+    "jump": _jump,
+    "timeouts": _timeouts,
+    "legacy_ssh": _flag,
 }
 
 
 def _settings(name: str, value: Any) -> dict[str, Any]:
     """`{"intervals": {family: seconds}, "commands": {family: command line}, "disabled": [family], "group": name,
-    "time_zone": name, "maintenance": [window]}`, all of them optional."""
+    "time_zone": name, "maintenance": [window], "jump": [host], "timeouts": {"connect": s, "command": s},
+    "legacy_ssh": bool}`, all of them optional."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -232,6 +285,30 @@ def _secret(name: str, value: Any) -> SecretStr | None:
     return SecretStr(value)
 
 
+def _jump_credentials(name: str, value: Any) -> SecretStr | None:
+    """`{"user@host:port": {"password", "private_key", "passphrase", "certificate"}}`, also as JSON text; kept so."""
+    text = _secret(name, value) if isinstance(value, str | SecretStr | None) else None
+    if text is None and not value:
+        return None
+    try:
+        chosen = json.loads(text.get_secret_value()) if text else value
+    except json.JSONDecodeError:
+        raise InvalidInput(f"{name} is not JSON") from None
+    if not isinstance(chosen, Mapping):
+        raise InvalidInput(f"{name} must be an object with addresses as names, as in settings.jump")
+    kept: dict[str, dict[str, str]] = {}
+    for address, secrets in chosen.items():
+        key = jump_address(name, address)
+        where = f"{name}.{key}"
+        if not isinstance(secrets, Mapping) or set(secrets) - _JUMP_SECRETS:
+            raise InvalidInput(f"{where} must be an object with some of {', '.join(sorted(_JUMP_SECRETS))}")
+        clear = {part: found for part in secrets if (found := _secret(f"{where}.{part}", secrets[part]))}
+        if "private_key" in clear:
+            check_private_key(clear["private_key"], clear.get("passphrase"), clear.get("certificate"), where=where)
+        kept[key] = {part: secret.get_secret_value() for part, secret in clear.items()}
+    return SecretStr(json.dumps(kept, sort_keys=True)) if kept else None
+
+
 FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "hostname": _hostname,
     "ip_address": _ip_address,
@@ -240,6 +317,8 @@ FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "ssh_password": _secret,
     "ssh_private_key": _secret,
     "ssh_key_passphrase": _secret,
+    "ssh_certificate": _secret,
+    "ssh_jump_credentials": _jump_credentials,
     "host_key": _host_key,
     "operating_system": _operating_system,
     "architecture": _optional_text,
@@ -259,21 +338,46 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: FIELDS[name](name, value) for name, value in fields.items()}
 
 
-def check_private_key(key: SecretStr, passphrase: SecretStr | None) -> None:
-    """Raises `InvalidInput` unless this passphrase opens this private key (OpenSSH or PEM; RSA, ECDSA, Ed25519)."""
+def check_private_key(
+    key: SecretStr, passphrase: SecretStr | None, certificate: SecretStr | None = None, *, where: str = ""
+) -> None:
+    """Raises `InvalidInput` unless the passphrase opens this private key (OpenSSH or PEM; RSA, ECDSA, Ed25519), and
+    the certificate is one of this key for logging in. `where` stands before the part's name in a refusal."""
+    names = [f"{where}.{part}" if where else f"ssh_{part}" for part in ("private_key", "key_passphrase", "certificate")]
+    key_name, passphrase_name, certificate_name = names
     data = key.get_secret_value().strip().encode() + b"\n"
     password = passphrase.get_secret_value().encode() if passphrase else None
     load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in data else load_pem_private_key
     try:
-        load(data, password)
+        private = load(data, password)
     except TypeError:
         if passphrase:
-            raise InvalidInput("ssh_key_passphrase is given, but ssh_private_key is not encrypted") from None
-        raise InvalidInput("ssh_private_key is encrypted: ssh_key_passphrase is needed") from None
+            raise InvalidInput(f"{passphrase_name} is given, but {key_name} is not encrypted") from None
+        raise InvalidInput(f"{key_name} is encrypted: {passphrase_name} is needed") from None
     except (ValueError, UnsupportedAlgorithm):
         # The library's own text may quote what it was given.
         if passphrase:
-            raise InvalidInput("ssh_key_passphrase does not open ssh_private_key") from None
+            raise InvalidInput(f"{passphrase_name} does not open {key_name}") from None
         raise InvalidInput(
-            "ssh_private_key is not a private key in OpenSSH or PEM format (RSA, ECDSA or Ed25519)"
+            f"{key_name} is not a private key in OpenSSH or PEM format (RSA, ECDSA or Ed25519)"
         ) from None
+    if certificate is not None:
+        _check_certificate(certificate_name, certificate, private.public_key())
+
+
+def _check_certificate(name: str, text: SecretStr, public_key: Any) -> None:
+    try:
+        certificate = load_ssh_public_identity(text.get_secret_value().strip().encode())
+    except (ValueError, UnsupportedAlgorithm):
+        certificate = None
+    if not isinstance(certificate, SSHCertificate):
+        raise InvalidInput(f"{name} is not an OpenSSH certificate: the content of a file like id_ed25519-cert.pub")
+    if certificate.type is not SSHCertificateType.USER:
+        raise InvalidInput(f"{name} is a certificate for hosts, not for logging in")
+    of_key, of_certificate = (
+        key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) for key in (public_key, certificate.public_key())
+    )
+    if of_key != of_certificate:
+        raise InvalidInput(f"{name} belongs to another private key")
+    if problem := host_keys.validity(certificate):
+        raise InvalidInput(f"{name} {problem}")

@@ -1,10 +1,12 @@
 """The registry: which servers there are, how to log in there, and the state the collector last saw them in.
 
-What fields may hold is checked by `server_fields`; encryption belongs to `secrets`. Each change that a person makes
-raises the row's `revision` and notifies the channel `hps_servers`, so that collectors pick it up at once.
+What fields may hold is checked by `server_fields`, jump hosts by `jumps`; encryption belongs to `secrets`, and opening
+what is stored to `logins`. Each change that a person makes raises the row's `revision` and notifies the channel
+`hps_servers`, so that collectors pick it up at once.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +19,8 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from hps_platform.errors import Conflict, InvalidInput, NotFound, SettingsError
+from hps_platform.errors import Conflict, InvalidInput, NotFound
+from hps_platform.store import jumps
 from hps_platform.store.database import connect_arguments, translated
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.server_fields import SECRETS, check_private_key, checked
@@ -56,6 +59,8 @@ class Server:
     updated_at: datetime
     has_password: bool
     has_private_key: bool
+    has_certificate: bool
+    has_jump_credentials: bool
 
     @property
     def address(self) -> str:
@@ -81,21 +86,14 @@ class Server:
         return self.state_message
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A server's secrets in clear; they show as asterisks wherever they are printed."""
-
-    password: SecretStr | None
-    private_key: SecretStr | None
-    passphrase: SecretStr | None
-
-
 _COLUMNS = """
     id, hostname, host(ip_address) AS ip_address, ssh_port, ssh_username, operating_system, os_version, architecture,
     host_key, is_active, owner, organisation, tags, settings, state, state_message, state_since, facts, recognised_at,
     clock_offset_s, plan, last_seen_at, revision,
-    created_at, updated_at, ssh_password IS NOT NULL AS has_password, ssh_private_key IS NOT NULL AS has_private_key
+    created_at, updated_at, ssh_password IS NOT NULL AS has_password, ssh_private_key IS NOT NULL AS has_private_key,
+    ssh_certificate IS NOT NULL AS has_certificate, ssh_jump_credentials IS NOT NULL AS has_jump_credentials
 """
+_SECRETS = sql.SQL(", ").join(map(sql.Identifier, SECRETS))
 _SELECT = f"SELECT {_COLUMNS} FROM servers"  # noqa: S608  fixed text
 
 
@@ -141,6 +139,7 @@ def add_server(conn: Connection[Any], box: SecretBox, fields: Mapping[str, Any])
         if name not in values:
             raise InvalidInput(f"{name} is missing")
     _check_key_pair(values, {})
+    _check_jumps(conn, values["hostname"], values)
     row = _encrypted(box, values)
     statement = sql.SQL("INSERT INTO servers ({}) VALUES ({}) RETURNING id").format(
         sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(sql.Placeholder() * len(row))
@@ -155,11 +154,13 @@ def add_server(conn: Connection[Any], box: SecretBox, fields: Mapping[str, Any])
 def update_server(conn: Connection[Any], box: SecretBox, server_id: int, fields: Mapping[str, Any]) -> Server:
     """Changes the fields given and no others; an empty secret removes it. Raises `NotFound` and as `add_server`."""
     values = checked(fields)
-    stored = _secrets_of(conn, server_id, lock=True)
-    if {"ssh_private_key", "ssh_key_passphrase"} & set(values):
+    stored = stored_secrets(conn, server_id, lock=True)
+    if {"ssh_private_key", "ssh_key_passphrase", "ssh_certificate"} & set(values):
         _check_key_pair(values, {name: box.decrypt(token) for name, token in stored.items() if name not in values})
+    before = get_server(conn, server_id)
     if not values:
-        return get_server(conn, server_id)
+        return before
+    _check_jumps(conn, values.get("hostname", before.hostname), values, before)
     row = _encrypted(box, values)
     assignments = sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder()) for name in row)
     statement = sql.SQL("UPDATE servers SET {}, revision = revision + 1, updated_at = now() WHERE id = {}").format(
@@ -167,38 +168,20 @@ def update_server(conn: Connection[Any], box: SecretBox, server_id: int, fields:
     )
     with _unique_hostname(values.get("hostname", "")), conn.transaction():
         conn.execute(statement, [*row.values(), server_id])
+    after = get_server(conn, server_id)
+    if after.hostname != before.hostname:
+        jumps.rename(conn, before.hostname, after.hostname)
+    jumps.touch(conn, after.hostname)
     _notify(conn, server_id)
-    return get_server(conn, server_id)
+    return after
 
 
 def remove_server(conn: Connection[Any], server_id: int) -> None:
-    """Its samples and events stay. Raises `NotFound`."""
+    """Its samples and events stay. Raises `NotFound`, or `Conflict` when it is another server's jump host."""
+    jumps.refuse_in_use(conn, get_server(conn, server_id).hostname)
     if conn.execute("DELETE FROM servers WHERE id = %s", (server_id,)).rowcount == 0:
         raise NotFound(f"there is no server {server_id}")
     _notify(conn, server_id)
-
-
-def credentials(conn: Connection[Any], box: SecretBox, server_id: int) -> Credentials:
-    """Raises `NotFound`, or `SettingsError` when no configured key opens them."""
-    return _opened(box, _secrets_of(conn, server_id))
-
-
-def credentials_of(
-    conn: Connection[Any], box: SecretBox, server_ids: Collection[int]
-) -> dict[int, Credentials | SettingsError]:
-    """Of many servers at once; one whose secrets no configured key opens has the error in place of them."""
-    found: dict[int, Credentials | SettingsError] = {}
-    with conn.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            "SELECT id, ssh_password, ssh_private_key, ssh_key_passphrase FROM servers WHERE id = ANY(%s)",
-            (list(server_ids),),
-        )
-        for row in cursor:
-            try:
-                found[row["id"]] = _opened(box, {name: row[name] for name in SECRETS if row[name]})
-            except SettingsError as error:
-                found[row["id"]] = error
-    return found
 
 
 def set_state(conn: Connection[Any], server_id: int, state: str, message: str, since: datetime | None = None) -> None:
@@ -288,25 +271,37 @@ class Watch:
         self._conn.close()
 
 
-def _secrets_of(conn: Connection[Any], server_id: int, *, lock: bool = False) -> dict[str, str]:
+def stored_secrets(conn: Connection[Any], server_id: int, *, lock: bool = False) -> dict[str, str]:
+    """A server's secrets as they are stored, encrypted. Raises `NotFound`."""
     with conn.cursor(row_factory=dict_row) as cursor:
-        query = sql.SQL("SELECT ssh_password, ssh_private_key, ssh_key_passphrase FROM servers WHERE id = %s{}")
-        row = cursor.execute(query.format(sql.SQL(" FOR UPDATE" if lock else "")), (server_id,)).fetchone()
+        query = sql.SQL("SELECT {} FROM servers WHERE id = %s{}").format(
+            _SECRETS, sql.SQL(" FOR UPDATE" if lock else "")
+        )
+        row = cursor.execute(query, (server_id,)).fetchone()
     if row is None:
         raise NotFound(f"there is no server {server_id}")
     return {name: token for name, token in row.items() if token}
 
 
-def _opened(box: SecretBox, tokens: Mapping[str, str]) -> Credentials:
-    clear = {name: box.decrypt(token) for name, token in tokens.items()}
-    return Credentials(clear.get("ssh_password"), clear.get("ssh_private_key"), clear.get("ssh_key_passphrase"))
-
-
 def _check_key_pair(values: Mapping[str, Any], stored: Mapping[str, SecretStr]) -> None:
     key = values.get("ssh_private_key", stored.get("ssh_private_key"))
     passphrase = values.get("ssh_key_passphrase", stored.get("ssh_key_passphrase"))
+    certificate = values.get("ssh_certificate", stored.get("ssh_certificate"))
     if key is not None:
-        check_private_key(key, passphrase)
+        check_private_key(key, passphrase, certificate)
+    elif certificate is not None:
+        raise InvalidInput("ssh_certificate is of no use without its ssh_private_key")
+
+
+def _check_jumps(conn: Connection[Any], hostname: str, values: dict[str, Any], before: Server | None = None) -> None:
+    """Names of jump hosts get their registered spelling. A circle, a name that nobody knows: `InvalidInput`."""
+    settings = values.get("settings", before.settings if before else {})
+    if values.get("settings", {}).get("jump"):
+        values["settings"]["jump"] = jumps.checked_names(conn, hostname, settings["jump"])
+    if secret := values.get("ssh_jump_credentials"):
+        listed = {entry["address"] for entry in settings.get("jump", ()) if isinstance(entry, dict)}
+        if strange := sorted(json.loads(secret.get_secret_value()).keys() - listed):
+            raise InvalidInput(f"ssh_jump_credentials are for {strange[0]}, which settings.jump does not name")
 
 
 def _encrypted(box: SecretBox, values: Mapping[str, Any]) -> dict[str, Any]:

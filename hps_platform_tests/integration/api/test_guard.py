@@ -55,6 +55,7 @@ POST    /api/anomaly-detection/thresholds/                 guarded
 POST    /api/auth/token/                                   open
 POST    /api/dead-letters/{letter_id}/replay/              guarded
 POST    /api/servers/                                      guarded
+POST    /api/servers/discover/                             guarded
 POST    /api/servers/{server_id}/test-connection/          guarded
 POST    /login                                             open
 POST    /logout                                            guarded

@@ -1,5 +1,7 @@
 """The registry over REST: fields, secrets that never come back, pages, and every refusal."""
 
+import socket
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -210,3 +212,37 @@ def test_health_shows_plan_and_availability(web: Web, server_id: int) -> None:
     assert health["plan"] == [line]
     assert (health["clock_offset_s"], health["facts"]["version"]) == (-2.5, "12")
     assert 99.9 < health["availability"]["available_pct"] < 100
+
+
+def test_hosts_of_a_network_are_proposed_to_administrators(web: Web) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            with listener.accept()[0] as sock:
+                sock.sendall(b"SSH-2.0-OpenSSH_9.6 FreeBSD-20240701\r\n")
+                assert sock.recv(1) == b""
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with web.admin as client:
+            answer = client.post("/api/servers/discover/", json={"cidr": "127.0.0.1/32", "port": port})
+        thread.join(10)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    (found,) = body.pop("results")
+    assert body == {"count": 1}
+    assert {key: found[key] for key in ("address", "port", "operating_system", "registered", "host_keys")} == {
+        "address": "127.0.0.1",
+        "port": port,
+        "operating_system": "freebsd",
+        "registered": None,
+        "host_keys": [],
+    }
+    with web.admin as client:
+        refused = client.post("/api/servers/discover/", json={"cidr": "10.0.0.0/8"})
+        assert refused.status_code == 422
+        assert "at most 4,096" in refused.json()["detail"]
+        assert client.post("/api/servers/discover/", json={"cidr": "x"}).status_code == 422
+    with web.viewer as client:
+        assert client.post("/api/servers/discover/", json={"cidr": "127.0.0.1/32"}).status_code == 403

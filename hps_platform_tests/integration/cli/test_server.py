@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner, Result
 
-from hps_platform.cli import collect, export, server
+from hps_platform.cli import collect, export, keys, server
 from hps_platform.errors import Conflict, DatabaseUnavailable, InvalidInput, NotFound, SettingsError
 from hps_platform.stack.ports import free_port
 from hps_platform.store.database import migrate
@@ -37,7 +37,7 @@ def hps(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> H
     }.items():
         monkeypatch.setenv(name, value)
 
-    topics = {"server": server.app, "collect": collect.app, "export": export.app}
+    topics = {"server": server.app, "collect": collect.app, "keys": keys.app, "export": export.app}
 
     def run(topic: str, *arguments: str, text: str = "") -> Result:
         result = CliRunner().invoke(topics[topic], arguments, input=text)
@@ -139,3 +139,63 @@ def test_export_writes_a_file_or_stdout(hps: Hps, tmp_path: Path) -> None:
         hps("export", "--family", "vmstat", "--server", "nobody")
     with pytest.raises(InvalidInput, match="--from 'noon'"):
         hps("export", "--family", "vmstat", "--from", "noon")
+
+
+def test_a_fleet_is_imported_after_its_diff_was_shown_and_exported_without_secrets(hps: Hps, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        "- {hostname: db1, ssh_username: mon, ssh_password: hunter2}\n- {hostname: gate, ssh_username: mon}\n"
+    )
+    shown = hps("server", "import", str(file), "--dry-run")
+    assert shown.stdout.splitlines() == [
+        "+ db1: ssh_username mon, ssh_password one",
+        "+ gate: ssh_username mon",
+        "2 to add, 0 to change, 0 to remove, 0 the same",
+    ]
+    asked = hps("server", "import", str(file))
+    assert asked.exit_code == 1
+    assert "--yes" in asked.stdout
+    assert "no servers" in hps("server", "list").stdout
+    assert "applied" in hps("server", "import", str(file), "--yes").stdout
+    again = hps("server", "import", str(file), "--yes")
+    assert again.exit_code == 0
+    assert again.stdout == "0 to add, 0 to change, 0 to remove, 2 the same\n"
+
+    hps("server", "update", "db1", "--jump", "gate", "--jump", "ops@192.0.2.9:2200=SHA256:" + "b" * 43)
+    exported = hps("server", "export", "--format", "csv").stdout
+    assert "hunter2" not in exported
+    assert exported.startswith("hostname,ip_address,ssh_port,ssh_username,host_key,")
+    (tmp_path / "known_hosts").write_text(f"gate {'ssh-ed25519 ' + 'A' * 3}\n")
+    assert "note: line 1" in hps("server", "import-known-hosts", str(tmp_path / "known_hosts"), "--yes").output
+    hps("server", "export", str(tmp_path / "out.yaml"))
+    file.write_text("[x]\ngate\n")
+    removed = hps("server", "import", str(file), "--format", "ansible", "--remove-missing", "--user", "mon", "--yes")
+    assert "- db1" in removed.stdout
+    hps("server", "import", str(tmp_path / "out.yaml"), "--yes")
+    (db1,) = [one for one in json.loads(hps("server", "list", "--json").stdout) if one["hostname"] == "db1"]
+    assert db1["settings"]["jump"] == ["gate", {"address": "ops@192.0.2.9:2200", "host_key": "SHA256:" + "b" * 43}]
+
+
+def test_stored_secrets_move_to_a_new_key(hps: Hps, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    hps("server", "add", "lin1", "--user", "mon", "--password-stdin", text="hunter2\n")
+    with pytest.raises(SettingsError, match="set by you: put a new key in front"):
+        hps("keys", "new")
+    new = Fernet.generate_key().decode()
+    monkeypatch.setenv("FIELD_ENCRYPTION_KEY", f"{new},{os.environ['FIELD_ENCRYPTION_KEY']}")
+    assert "1 of 1 secrets" in hps("keys", "rotate").stdout
+    assert "0 of 1 secrets" in hps("keys", "rotate").stdout
+    monkeypatch.setenv("FIELD_ENCRYPTION_KEY", new)
+    assert hps("keys", "rotate").stdout == "0 of 1 secrets encrypted anew, all are under the first key now\n"
+
+
+def test_discovery_is_a_table_or_json(hps: Hps, host: ScriptedHost) -> None:
+    hps("server", "add", "lin1", "--address", "127.0.0.1", "--port", str(host.port), "--user", "mon")
+    (found,) = json.loads(hps("server", "discover", "127.0.0.1/32", "--port", str(host.port), "--json").stdout)
+    assert (found["address"], found["registered"], found["host_keys"]) == ("127.0.0.1", "lin1", [])
+    shown = hps("server", "discover", "127.0.0.1/32", "--port", str(host.port), "--host-keys").stdout
+    assert host.fingerprint in shown
+    assert host.logins == 0
+    with pytest.raises(InvalidInput, match="16,777,216 addresses"):
+        hps("server", "discover", "10.0.0.0/8")

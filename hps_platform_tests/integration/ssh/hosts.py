@@ -161,6 +161,9 @@ def scripted_host(answer: Answer, **more: object) -> Iterator[ScriptedHost]:
         host.stop()
 
 
+ACCOUNT = pwd.getpwuid(os.getuid()).pw_name
+
+
 @dataclass(frozen=True)
 class OpenSsh:
     """A private OpenSSH server; `target` logs in as this user with the key made for it."""
@@ -176,15 +179,27 @@ class OpenSsh:
         return Target(
             "127.0.0.1",
             self.port,
-            pwd.getpwuid(os.getuid()).pw_name,
+            ACCOUNT,
             private_key=SecretStr(private_key or self.client_key),
             host_key=self.public_keys["ssh-ed25519"] if host_key == "" else host_key,
         )
 
+    @property
+    def log(self) -> str:
+        return (self.folder / "sshd.log").read_text()
 
-def _key(path: Path, kind: str) -> str:
+
+def new_key(path: Path, kind: str = "ed25519") -> str:
+    """Makes a key pair at `path`; its public half as `type base64`."""
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path], check=True)
     return " ".join(path.with_suffix(".pub").read_text().split()[:2])
+
+
+def sign(authority: Path, key: Path, principals: str, *, host: bool = False, valid: str = "always:forever") -> str:
+    """What `ssh-keygen -s` makes of the public key beside `key`: the certificate's line; it lies beside it as well."""
+    command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "test", "-V", valid, *(["-h"] if host else [])]
+    subprocess.run([*command, *(["-n", principals] if principals else []), str(key.with_suffix(".pub"))], check=True)
+    return key.with_name(f"{key.name}-cert.pub").read_text()
 
 
 def _free_port() -> int:
@@ -194,28 +209,42 @@ def _free_port() -> int:
 
 
 @contextmanager
-def open_ssh(folder: Path) -> Iterator[OpenSsh]:
-    """`folder` must be short-lived; nothing of the machine's own SSH set-up is read or changed."""
+def open_ssh(
+    folder: Path,
+    *,
+    more: str = "",
+    kinds: tuple[str, ...] = ("ed25519", "ecdsa", "rsa"),
+    client: str = "ed25519",
+    prepare: Callable[[Path], object] = lambda folder: None,
+) -> Iterator[OpenSsh]:
+    """`folder` must be short-lived; nothing of the machine's own SSH set-up is read or changed.
+
+    `more` are lines for `sshd_config`, with `{folder}` for the folder; `prepare` is called once the keys lie there.
+    """
     assert SSHD.exists() and shutil.which("ssh-keygen"), "install openssh-server: apt-get install openssh-server"  # noqa: PT018
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    kinds = ("ed25519", "ecdsa", "rsa")
-    public = [_key(folder / f"host_{kind}", kind) for kind in kinds]
-    client = _key(folder / "client", "ed25519")
-    (folder / "authorized_keys").write_text(client + "\n")
+    public = [new_key(folder / f"host_{kind}", kind) for kind in kinds]
+    own = new_key(folder / "client", client)
+    (folder / "authorized_keys").write_text(own + "\n")
+    prepare(folder)
     port = _free_port()
     host_keys = "\n".join(f"HostKey {folder}/host_{kind}" for kind in kinds)
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\n{host_keys}\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        # Of a keyword that comes twice the first counts.
+        f"{more.format(folder=folder)}\nPort {port}\nListenAddress 127.0.0.1\n{host_keys}\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
         "Ciphers +aes256-cbc\n"  # which old systems offer
         f"SetEnv HOME={folder}\n"  # no start-up file of the account is run for each command
+        "LogLevel VERBOSE\n"
     )
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log, stdout=log)
     try:
         _wait_for_port(port, process)
-        yield OpenSsh(port, {key.split()[0]: key for key in public}, (folder / "client").read_text(), folder, process)
+        keys = {key.split()[0]: key for key in public}
+        yield OpenSsh(port, keys, (folder / "client").read_text(), folder, process)
     finally:
         process.terminate()
         process.wait(10)

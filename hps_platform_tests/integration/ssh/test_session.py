@@ -75,7 +75,7 @@ def test_a_stream_wakes_its_reader_line_by_line(sshd: OpenSsh) -> None:
 
 
 def test_every_key_of_a_host_is_shown_and_each_can_be_pinned(sshd: OpenSsh) -> None:
-    shown = fingerprints("127.0.0.1", sshd.port)
+    shown = fingerprints(sshd.target())
     assert {key.line for key in shown} == set(sshd.public_keys.values())
     for key in shown:
         for pin in (key.line, key.sha256):
@@ -167,7 +167,7 @@ def test_nobody_listening_and_an_unknown_name_are_unreachable() -> None:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         with pytest.raises(HostUnreachable, match="refused"):
-            fingerprints("127.0.0.1", port)
+            fingerprints(Target("127.0.0.1", port, ""))
     with pytest.raises(HostUnreachable, match="resolved"):
         Session.connect(Target("no-such-host.invalid", 22, "mon", host_key="SHA256:" + "a" * 43))
 

@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from hps_platform.errors import Conflict, InvalidInput, NotFound, SettingsError
-from hps_platform.store import collectors, events, servers
+from hps_platform.store import collectors, events, logins, servers
 from hps_platform.store.collectors import Member
 from hps_platform.store.database import Database, migrate
 from hps_platform.store.events import Event
@@ -76,12 +76,12 @@ def test_secrets_are_stored_encrypted_and_can_be_taken_away(db: Database, box: S
         row = conn.execute("SELECT servers::text FROM servers").fetchone()
         assert row is not None
         assert "hunter2" not in row[0]
-        found = servers.credentials(conn, box, server.id)
+        found = logins.login_to(conn, box, server).credentials
         assert found.password is not None
         assert found.password.get_secret_value() == "hunter2"
         assert "hunter2" not in repr(found)
         stranger = SecretBox(Fernet.generate_key().decode())
-        assert isinstance(servers.credentials_of(conn, stranger, [server.id])[server.id], SettingsError)
+        assert isinstance(logins.logins_to(conn, stranger, [server])[server.id], SettingsError)
         assert not servers.update_server(conn, box, server.id, {"ssh_password": ""}).has_password
         with pytest.raises(InvalidInput, match="private key"):
             servers.update_server(conn, box, server.id, {"ssh_private_key": "nonsense"})

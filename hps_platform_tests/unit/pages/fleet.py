@@ -50,6 +50,8 @@ SERVER = Server(
     updated_at=NOW,
     has_password=True,
     has_private_key=False,
+    has_certificate=False,
+    has_jump_credentials=False,
 )
 
 

@@ -26,8 +26,8 @@ from dash_app.shell import mount
 from hps_platform.access import User
 from hps_platform.collector.probe import ConnectionReport, FamilyReport
 from hps_platform.errors import DatabaseUnavailable, InvalidInput
+from hps_platform.host_keys import HostKey
 from hps_platform.metrics import FAMILIES
-from hps_platform.ssh import HostKey
 from hps_platform_tests.unit.pages.fleet import AIX, LINUX, NOW, SERVER, Fleet, anomaly, samples, server, shown
 
 ASSETS = Path(dash_app.__file__).parent / "assets"

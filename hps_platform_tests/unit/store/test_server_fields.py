@@ -6,6 +6,7 @@ import pytest
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
 from pydantic import SecretStr
 
 from hps_platform.errors import InvalidInput, SettingsError
@@ -59,6 +60,18 @@ def _private_key(passphrase: str = "", *, pem: bool = False) -> SecretStr:
         ("settings", {"maintenance": [{"days": ["sat"], "start": "24:00", "end": "23:00"}]}, "time of day"),
         ("settings", {"maintenance": [{"from": "2026-03-02", "until": "2026-03-01"}]}, "until must be after from"),
         ("settings", {"maintenance": [{"from": "tomorrow", "until": "2026-03-01"}]}, "must be moments"),
+        ("settings", {"jump": "gate"}, "must be a list"),
+        ("settings", {"jump": ["g"] * 9}, "at most 8"),
+        ("settings", {"jump": ["a@b:22"]}, "given with its key"),
+        ("settings", {"jump": [{"address": "a@b:0"}]}, "1 to 65535"),
+        ("settings", {"jump": [{"address": "a@b", "host_key": "x"}]}, r"settings\.jump\[0\]\.host_key"),
+        ("settings", {"timeouts": {"connect": 0}}, "1 to 120 seconds"),
+        ("settings", {"legacy_ssh": "yes"}, "true or false"),
+        ("settings", {"timeouts": {"login": 5}}, "has no 'login'"),
+        ("ssh_jump_credentials", "{", "not JSON"),
+        ("ssh_jump_credentials", {"gate": {}}, "user@host:port"),
+        ("ssh_jump_credentials", {"a@b": {"key": "x"}}, "some of certificate, passphrase, password, private_key"),
+        ("ssh_jump_credentials", {"a@b": {"private_key": "x"}}, r"a@b:22\.private_key is not a private key"),
         ("password", "x", "no field 'password'"),
     ],
 )
@@ -106,6 +119,31 @@ def test_a_private_key_opens_with_its_passphrase_only(pem: bool) -> None:
     with pytest.raises(InvalidInput, match="does not open") as refusal:
         check_private_key(locked, SecretStr("battery staple"))
     assert "battery" not in str(refusal.value)
+
+
+def test_a_certificate_must_be_one_of_the_key_for_logging_in_now() -> None:
+    authority, key, other = (ed25519.Ed25519PrivateKey.generate() for _ in range(3))
+
+    def certificate(of: ed25519.Ed25519PrivateKey, kind: SSHCertificateType, until: int = 2**64 - 1) -> SecretStr:
+        made = SSHCertificateBuilder().public_key(of.public_key()).serial(1).type(kind).key_id(b"mon")
+        signed = made.valid_principals([b"mon"]).valid_after(0).valid_before(until).sign(authority)
+        return SecretStr(signed.public_bytes().decode())
+
+    text = SecretStr(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        ).decode()
+    )
+    check_private_key(text, None, certificate(key, SSHCertificateType.USER))
+    for wrong, words in (
+        (certificate(other, SSHCertificateType.USER), "another private key"),
+        (certificate(key, SSHCertificateType.HOST), "for hosts"),
+        (certificate(key, SSHCertificateType.USER, 1_600_000_000), "has expired on 2020-09-13"),
+        (SecretStr("hunter2"), "is not an OpenSSH certificate"),
+    ):
+        with pytest.raises(InvalidInput, match=words) as refusal:
+            check_private_key(text, None, wrong)
+        assert "hunter2" not in str(refusal.value)
 
 
 def test_what_is_no_private_key_is_refused_without_quoting_it() -> None:
