@@ -29,6 +29,8 @@ CHANNELS_AT_ONCE = 8
 OUTPUT_LIMIT = 2 * 1024 * 1024
 _UNREAD_LIMIT = 256 * 1024
 _START_TIMEOUT_S = 15.0
+_NO_PLACE_S = (0.05, 0.2, 0.8)
+"""OpenSSH counts a command that has ended against its limit until its next turn: soon after, there is a place again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,17 @@ class Shell:
         """Starts a command; returns when the host has said that it runs."""
         if not self.session.driven:
             return await self._loop.run_in_executor(self._threads, self.session.stream, command, _START_TIMEOUT_S)
+        channel = await self._asked(command)
+        for pause_s in _NO_PLACE_S:
+            if channel.started or channel.opened or not self.session.alive:
+                break
+            await asyncio.sleep(pause_s)
+            channel = await self._asked(command)
+        self.session.confirm(channel)
+        return channel
+
+    async def _asked(self, command: str) -> Channel:
+        """A channel whose host has decided whether the command runs, or has not within the time allowed."""
         known: asyncio.Future[None] = self._loop.create_future()
         channel = self.session.begin(command, lambda: None if known.done() else known.set_result(None))
         try:
@@ -108,7 +121,6 @@ class Shell:
         except BaseException:
             channel.close()
             raise
-        self.session.confirm(channel)
         return channel
 
     def listen(self, channel: Channel, read: Callable[[], None]) -> None:

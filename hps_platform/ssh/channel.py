@@ -56,6 +56,11 @@ class Channel:
 
     # What callers see
 
+    @property
+    def opened(self) -> bool:
+        """Whether the host had a place for the command, whatever became of it then."""
+        return self._remote >= 0
+
     def on_readable(self, callback: Callable[[], None]) -> None:
         """`callback` is called when there is output to read or the command ended."""
         self._callback = callback

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -76,6 +77,15 @@ def test_commands_run_at_once_with_their_output_and_exit_codes(sshd: OpenSsh) ->
         assert (await shell.run("echo still here", 20)).text == "still here\n"
 
     driven(sshd.target(), story)
+
+
+def test_a_host_without_a_place_for_a_command_is_asked_again(tmp_path: Path) -> None:
+    async def story(shell: Shell) -> None:
+        answers = await asyncio.gather(*(shell.run("sleep 0.1; echo done", 20) for _ in range(CHANNELS_AT_ONCE)))
+        assert [answer.text for answer in answers] == ["done\n"] * CHANNELS_AT_ONCE
+
+    with open_ssh(tmp_path, more=f"MaxSessions {CHANNELS_AT_ONCE - 2}") as small:
+        driven(small.target(), story)
 
 
 @pytest.mark.parametrize(("cipher", "mac"), CIPHERS)
