@@ -251,7 +251,7 @@ def test_warm_hand_over_leaves_no_gap(dsn: str, bootstrap: str, producer: Produc
 
     loader = threading.Thread(target=load)
     loader.start()
-    first = Running(dsn, bootstrap, "first", window_s=leases.HANDOVER_S + 1)
+    first = Running(dsn, bootstrap, "first", window_s=leases.HANDOVER_S + 6)
     until(lambda: len(first.commits) > 3, 20, "the first run commits")
     with session(dsn, application_name="test") as conn:
         assert not should_start(conn)
