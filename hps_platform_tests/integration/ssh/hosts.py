@@ -203,6 +203,7 @@ def open_ssh(folder: Path) -> Iterator[OpenSsh]:
     host_keys = "\n".join(f"HostKey {folder}/host_{kind}" for kind in kinds)
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\n{host_keys}\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        f"SetEnv HOME={folder}\n"  # no start-up file of the account is run for each command
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
     )
     with (folder / "sshd.log").open("wb") as log:
