@@ -99,8 +99,9 @@ class Plan:
 
     def possible(self, tools: Collection[str]) -> bool:
         """Whether a host with these tools can do it; programs that aren't on its search path come with their path."""
-        names = {tool if tool in self.needs else tool.rpartition("/")[2] for tool in tools}
-        return self.needs <= names and self.unless not in tools
+        needs = self.needs
+        names = {tool if tool in needs else tool.rpartition("/")[2] for tool in tools}
+        return needs <= names and self.unless not in tools
 
 
 @dataclass(frozen=True, slots=True)

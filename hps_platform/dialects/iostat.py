@@ -22,6 +22,18 @@ READS, WRITES = "reads_s", "writes_s"
 READ_MS, WRITE_MS = "read_ms", "write_ms"
 WAITING, ACTIVE = "waiting", "active"
 
+EXTENDED: Mapping[str, tuple[str, float]] = {
+    "r/s": (READS, 1),
+    "w/s": (WRITES, 1),
+    "kr/s": ("kb_read_s", 1),
+    "kw/s": ("kb_wrtn_s", 1),
+    "kr/i": ("kb_read", 1),
+    "kw/i": ("kb_wrtn", 1),
+    "svc_t": ("service_time_ms", 1),
+    "%b": ("busy_pct", 1),
+}
+"""The words that Solaris and FreeBSD share in their extended device statistics."""
+
 _SIZES = frozenset(("kb_read", "kb_wrtn"))
 _BUSY_LIMIT = 101.0
 _POINTED = re.compile(r"\d+(?:\.\d+)?(?: \d+(?:\.\d+)?)*", re.ASCII)

@@ -14,7 +14,8 @@ from hps_platform.stack.kafka import Kafka
 from hps_platform.store import leases
 from hps_platform.store.database import session
 from hps_platform.stream import Producer, RangeReader, ensure_topics, watermarks
-from hps_platform_tests.integration.landing.ground import behind, count, fetch, now_ms, send_sample, until
+from hps_platform_tests.integration.landing.ground import behind, count, fetch, now_ms, send_sample
+from hps_platform_tests.waiting import until
 
 KILLS = 8
 

@@ -19,7 +19,8 @@ from hps_platform.stack.postgres import Postgres
 from hps_platform.store import landing, leases
 from hps_platform.store.database import session
 from hps_platform.stream import Producer
-from hps_platform_tests.integration.landing.ground import behind, count, fetch, now_ms, send_sample, until
+from hps_platform_tests.integration.landing.ground import behind, count, fetch, now_ms, send_sample
+from hps_platform_tests.waiting import until
 
 
 class Running:
