@@ -17,7 +17,6 @@ def sparkline(
     *,
     ceiling: float | None = None,
     color: str = "blue",
-    className: str = "",  # noqa: N803  as Dash calls it
 ) -> Any:
     """The text `shown` with a line left of it. `values` at equal steps, `None` = no sample and drawn as a gap;
     `ceiling` fixes the top (100 for a share)."""
@@ -33,7 +32,7 @@ def sparkline(
             f"{paths}</g></svg>"
         )
         look = {"backgroundImage": f'url("data:image/svg+xml,{quote(svg, safe=" =/:")}")'}
-    return html.Span(shown, className=f"hps-sparkline {className}".strip(), style=look, title=label)
+    return html.Span(shown, className="hps-sparkline", style=look, title=label)
 
 
 def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:

@@ -240,9 +240,7 @@ class HostCollection:
                 planned = PlannedCommand(family, commands.pop(family), False, FAMILIES[family].interval_s)
                 self._refuse(self._shared.series(self.config.server_id, family), system, planned, error)
         refused = self.config.commands.keys() - commands.keys()
-        host = self._recognised
-        # The tools of a host that is entered as another system say nothing of that one's.
-        tools = host.tools if host is not None and host.operating_system == system else frozenset()
+        tools = frozenset() if self._recognised is None else self._recognised.tools_for(system)
         plan = dialects.plan(system, self.config.intervals, commands, tools)
         shown = [replace(line, command=self.config.commands.get(line.family, line.command)) for line in plan]
         wanted = [line for line in plan if line.family not in self.config.disabled]

@@ -141,7 +141,7 @@ def _recognise(
     report.operating_system, report.version = host.operating_system, host.version
     report.architecture, report.hostname, report.cpus = host.architecture, host.hostname, host.cpus
     system = operating_system or host.operating_system
-    return system, host.tools if system == host.operating_system else frozenset()
+    return system, host.tools_for(system)
 
 
 def _clock_offset(session: Session, timeout_s: float) -> float | None:

@@ -48,17 +48,10 @@ _VMSTAT = vmstat.Words(
 # device       r/s     w/s     kr/s     kw/s  ms/r  ms/w  ms/o  ms/t qlen  %b
 # ada0           3      18     96.0    512.5     2     5     0     4    1   6
 _DISKS: Mapping[str, tuple[str, float]] = {
-    "r/s": (iostat.READS, 1),
-    "w/s": (iostat.WRITES, 1),
-    "kr/s": ("kb_read_s", 1),
-    "kw/s": ("kb_wrtn_s", 1),
-    "kr/i": ("kb_read", 1),
-    "kw/i": ("kb_wrtn", 1),
+    **iostat.EXTENDED,
     "ms/r": (iostat.READ_MS, 1),
     "ms/w": (iostat.WRITE_MS, 1),
-    "svc_t": ("service_time_ms", 1),
     "qlen": ("queue_length", 1),
-    "%b": ("busy_pct", 1),
 }
 
 

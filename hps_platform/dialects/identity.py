@@ -75,6 +75,10 @@ class Host:
     tools: frozenset[str] = frozenset()
     clock: float | None = field(default=None, compare=False)
 
+    def tools_for(self, system: str) -> frozenset[str]:
+        """Its tools, for a plan of `system`: those of a host that is entered as another one say nothing of that."""
+        return self.tools if system == self.operating_system else frozenset()
+
 
 def _version(system: str, release: str, version: str, level: str) -> str:
     if system == "AIX":

@@ -24,6 +24,19 @@ WAITING, ACTIVE = "waiting", "active"
 
 # What is larger is not plausible; beyond what is named here, a rate.
 _LARGEST = {"kb_read": LARGEST_SIZE, "kb_wrtn": LARGEST_SIZE, "busy_pct": 101.0}
+
+EXTENDED: Mapping[str, tuple[str, float]] = {
+    "r/s": (READS, 1),
+    "w/s": (WRITES, 1),
+    "kr/s": ("kb_read_s", 1),
+    "kw/s": ("kb_wrtn_s", 1),
+    "kr/i": ("kb_read", 1),
+    "kw/i": ("kb_wrtn", 1),
+    "svc_t": ("service_time_ms", 1),
+    "%b": ("busy_pct", 1),
+}
+"""The words that Solaris and FreeBSD share in their extended device statistics."""
+
 _POINTED = re.compile(r"\d+(?:\.\d+)?(?: \d+(?:\.\d+)?)*", re.ASCII)
 _CLOCK = re.compile(r"\d\d:\d\d:\d\d", re.ASCII)
 

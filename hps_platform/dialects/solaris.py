@@ -45,19 +45,12 @@ _VMSTAT = vmstat.Words(
 #     r/s    w/s   kr/s   kw/s wait actv wsvc_t asvc_t  %w  %b device
 #     4.5   18.0  102.0  311.5  0.0  0.1    0.1    5.2   0   7 c1t0d0
 _DISKS: Mapping[str, tuple[str, float]] = {
-    "r/s": (iostat.READS, 1),
-    "w/s": (iostat.WRITES, 1),
-    "kr/s": ("kb_read_s", 1),
-    "kw/s": ("kb_wrtn_s", 1),
+    **iostat.EXTENDED,
     "Mr/s": ("kb_read_s", 1024),
     "Mw/s": ("kb_wrtn_s", 1024),
-    "kr/i": ("kb_read", 1),
-    "kw/i": ("kb_wrtn", 1),
     "wait": (iostat.WAITING, 1),
     "actv": (iostat.ACTIVE, 1),
     "asvc_t": ("service_time_ms", 1),
-    "svc_t": ("service_time_ms", 1),
-    "%b": ("busy_pct", 1),
 }
 
 

@@ -107,8 +107,8 @@ def run(settings: Settings, *, seed: int, days: float, echo: Echo, ready: Callab
     state = _state(settings, seed, days)
     title = TITLE if days == 14 else f"Preparing {days:g} days of history"
 
-    def tell(message: str, done: float) -> None:
-        progress.write(settings.data_dir, title, message, done)
+    def tell(message: str, done: float, *, finished: bool = False) -> None:
+        progress.write(settings.data_dir, title, message, done, finished=finished)
         echo(message, done)
 
     if not state.complete:
@@ -121,8 +121,7 @@ def run(settings: Settings, *, seed: int, days: float, echo: Echo, ready: Callab
         ready(Ready(running.settings, running.password))
         if not state.complete:
             _prepare(running.settings, database, state, tell)
-    progress.write(settings.data_dir, title, "complete", 1.0, finished=True)
-    echo("complete", 1.0)
+    tell("complete", 1.0, finished=True)
     return state
 
 

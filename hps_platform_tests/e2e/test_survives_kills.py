@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psutil
@@ -21,6 +21,7 @@ from hps_platform.errors import KafkaUnavailable
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import Sample
 from hps_platform_tests.e2e.demo import DemoApp
+from hps_platform_tests.waiting import until
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +31,6 @@ RECOVERY_S = 60.0
 
 Place = tuple[str, int]  # family, server
 Marks = dict[tuple[str, int], tuple[int, int]]  # topic and partition: low and high watermark
-
-
-def wait_until(what: str, condition: Callable[[], object], timeout_s: float = RECOVERY_S) -> None:
-    """Returns as soon as the condition holds; fails with `what` when it does not in time."""
-    ends_at = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_at, f"not within {timeout_s:.0f} s: {what}"
-        time.sleep(0.25)
 
 
 class Load(threading.Thread):
@@ -184,12 +177,19 @@ def kill_in_turn(demo: DemoApp, loaded: Load) -> None:
 
     def kill(name: str, process: psutil.Process) -> None:
         before = landed_of_load(demo)
-        wait_until(f"rows are landing before {name} is killed", lambda: landed_of_load(demo) > before)
+        until(
+            lambda: landed_of_load(demo) > before, RECOVERY_S, f"rows are landing before {name} is killed", every_s=0.25
+        )
         process.kill()
         at, killed_at = loaded.sent, time.monotonic()
-        wait_until(f"rows sent after the kill of {name} are landed", lambda: landed_of_load(demo) > at)
+        until(
+            lambda: landed_of_load(demo) > at,
+            RECOVERY_S,
+            f"rows sent after the kill of {name} are landed",
+            every_s=0.25,
+        )
         log.info("%s killed: rows land again after %.1f s", name, time.monotonic() - killed_at)
-        wait_until(f"all services are well after the kill of {name}", lambda: well(demo))
+        until(lambda: well(demo), RECOVERY_S, f"all services are well after the kill of {name}")
         log.info("%s killed: all is well after %.1f s", name, time.monotonic() - killed_at)
 
     kill("landing", landing_process(demo))
@@ -200,14 +200,14 @@ def kill_in_turn(demo: DemoApp, loaded: Load) -> None:
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_or_doubled(demo_app: DemoApp) -> None:
     with load(demo_app.settings().bootstrap) as loaded:
-        wait_until("the load lands", lambda: landed_of_load(demo_app) > ROWS_PER_S)
+        until(lambda: landed_of_load(demo_app) > ROWS_PER_S, RECOVERY_S, "the load lands", every_s=0.25)
         kill_in_turn(demo_app, loaded)
     assert loaded.left == 0
     assert loaded.refused == []
     assert loaded.sent > 10 * ROWS_PER_S
     # The collector goes on: what was on the topics at this moment is compared.
     marks = stream.watermarks(demo_app.settings().bootstrap, [family.topic for family in FAMILIES.values()])
-    wait_until("everything that was on the topics is landed", lambda: caught_up(demo_app, marks))
+    until(lambda: caught_up(demo_app, marks), RECOVERY_S, "everything that was on the topics is landed", every_s=0.25)
     produced, landed = on_topics(demo_app, marks), in_tables(demo_app, marks)
     with psycopg.connect(demo_app.settings().dsn()) as conn:
         rejected = conn.execute(

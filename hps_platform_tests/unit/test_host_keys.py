@@ -46,13 +46,16 @@ def hashed(name: str) -> str:
         (f"@cert-authority *.example.com,10.0.0.* {ED} the authority", f"@cert-authority {ED}"),
         (f"@cert-authority {ED}, @revoked {RSA}", f"@cert-authority {ED}, @revoked {RSA}"),
     ],
+    ids=["known_hosts line", "two keys", "twice the same", "fingerprints", "authority", "authority and revoked"],
 )
 def test_a_pin_is_normalised(entered: str, kept: str) -> None:
     assert normalised("host_key", entered) == kept
 
 
 @pytest.mark.parametrize(
-    "entered", ["", "@trusted " + ED, "@cert-authority SHA256:" + "a" * 43, "@revoked", "@revoked " + ED, "a b c"]
+    "entered",
+    ["", "@trusted " + ED, "@cert-authority SHA256:" + "a" * 43, "@revoked", "@revoked " + ED, "a b c"],
+    ids=["nothing", "unknown mark", "fingerprint of an authority", "mark alone", "only revoked", "words"],
 )
 def test_what_is_no_pin_is_refused(entered: str) -> None:
     with pytest.raises(InvalidInput, match="host_key"):

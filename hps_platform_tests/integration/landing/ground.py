@@ -1,7 +1,7 @@
 """Ground for tests of landing: messages of a simple kind, and what came of them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,15 +60,6 @@ def fetch(dsn: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 def count(dsn: str, table: str) -> int:
     return int(fetch(dsn, f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608  # names of the tests
-
-
-def until(condition: Callable[[], bool], within_s: float, what: str) -> float:
-    """Waits for a condition; returns the seconds it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < within_s, f"not within {within_s} s: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 def ledger_sums(dsn: str, family: str) -> tuple[int, int, int, int]:

@@ -22,8 +22,8 @@ from hps_platform_tests.integration.landing.ground import (
     ledger_sums,
     now_ms,
     send_sample,
-    until,
 )
+from hps_platform_tests.waiting import until
 
 KILLS = 8
 

@@ -10,7 +10,7 @@ import pytest
 from hps_platform.settings import Settings
 from hps_platform.stack import health, sshd
 from hps_platform.stack.ports import free_port
-from hps_platform_tests.integration.stack.test_supervised import until
+from hps_platform_tests.waiting import until
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def local(tmp_path: Path) -> Iterator[sshd.LocalSsh]:
     assert made is not None, "these tests need an OpenSSH server: apt-get install openssh-server"
     with (tmp_path / "sshd.log").open("wb") as log:
         process = subprocess.Popen(made.service.command, stdout=log, stderr=log)
-    until(lambda: health.ask(made.service.health, Settings())[0])
+    until(lambda: health.ask(made.service.health, Settings())[0], 60, "sshd answers")
     yield made
     process.terminate()
     process.wait(20)

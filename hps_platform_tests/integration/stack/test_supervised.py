@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,16 +17,10 @@ from hps_platform.stack.record import Record
 from hps_platform.stack.sequence import Start
 from hps_platform.stack.services import Health, Service
 from hps_platform.stack.supervisor import Supervisor, end, leftovers
+from hps_platform_tests.waiting import until
 
 # A parent that only waits, and a child that serves: as MLflow's server is made.
 PARENT = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-m', 'http.server', *sys.argv[1:]]))"
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def web(name: str, port: int, *after: str) -> Service:
@@ -57,7 +51,11 @@ def test_a_killed_program_comes_back_although_its_child_held_the_port(record: Re
     assert before.pid is not None
     assert before.restarts == 0
     os.kill(before.pid, signal.SIGKILL)
-    until(lambda: supervisor.programs()["one"].restarts == 1 and supervisor.programs()["one"].state == "running")
+    until(
+        lambda: supervisor.programs()["one"].restarts == 1 and supervisor.programs()["one"].state == "running",
+        60,
+        "it is started again",
+    )
     Start(supervisor, Settings(data_dir=record.data_dir), [one], [], lambda _: None).run()
 
 
@@ -68,10 +66,10 @@ def test_a_program_that_can_not_start_is_tried_again_for_ever(record: Record, tm
     supervisor.write([waits])
     supervisor.launch(dict(os.environ))
     supervisor.start("waits")
-    until(lambda: supervisor.programs()["waits"].restarts >= 2)
+    until(lambda: supervisor.programs()["waits"].restarts >= 2, 60, "it is tried again and again")
     assert supervisor.programs()["waits"].state in ("backoff", "starting")
     flag.touch()
-    until(lambda: supervisor.programs()["waits"].state == "running")
+    until(lambda: supervisor.programs()["waits"].state == "running", 60, "it runs")
 
 
 def test_the_end_takes_everything_also_what_ignores_it(record: Record) -> None:
@@ -101,7 +99,7 @@ def test_what_a_killed_supervisord_leaves_does_not_block_the_next_start(record: 
     pid = supervisor.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: supervisor.pid() is None)
+    until(lambda: supervisor.pid() is None, 60, "supervisord has ended")
     assert len(leftovers(record)) >= 2
     end(leftovers(record), grace_s=5)
     assert leftovers(record) == []

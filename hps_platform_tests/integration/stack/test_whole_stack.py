@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from hps_platform.stack import control
 from hps_platform.stack.ports import free_port, is_free
 from hps_platform.stack.record import Record
 from hps_platform.stack.supervisor import Supervisor, leftovers
+from hps_platform_tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -65,13 +66,6 @@ class Shell:
         found = Record.load(self.data_dir)
         assert found is not None
         return found
-
-
-def until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
 
 
 def path_without_servers(folder: Path) -> str:
@@ -193,15 +187,15 @@ def test_a_killed_service_comes_back_by_itself(shell: Shell, name: str) -> None:
         now = shell.service(name)
         return bool(now["healthy"] and now["restarts"] > before["restarts"] and now["pid"] != before["pid"])
 
-    until(back)
-    until(lambda: bool(shell.status()["ok"]))
+    until(back, 300, f"{name} is back")
+    until(lambda: shell.status()["ok"], 300, "all is well")
 
 
 def test_a_killed_supervisord_is_reported_and_up_restores_everything(shell: Shell) -> None:
     pid = Supervisor(shell.record).pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: Supervisor(shell.record).pid() is None)
+    until(lambda: Supervisor(shell.record).pid() is None, 300, "supervisord has ended")
     reported = shell.status()
     assert reported["ok"] is False
     assert "supervisord was killed: hps up" in reported["services"][0]["message"]

@@ -18,6 +18,7 @@ import pytest
 from hps_platform.stack.simulator.server import SimulatedFleet
 from hps_platform.stack.simulator.world import World
 from hps_platform_tests.unit.simulator.conftest import COMMANDS, EPOCH
+from hps_platform_tests.waiting import until
 
 Connect = Callable[..., Awaitable[asyncssh.SSHClientConnection]]
 
@@ -117,7 +118,7 @@ def test_vmstat_streams_at_its_interval_and_stops_when_the_client_leaves(
         assert all(
             line.split()[1] == "soldb01" and abs(int(line.split()[0]) / 1000 - time.time()) < 30 for line in printed
         )
-        await asyncio.to_thread(_until, lambda: fleet.channels == 0)
+        await asyncio.to_thread(until, lambda: fleet.channels == 0, 60, "every channel is closed")
         # Another machine goes on printing for two seconds; this one is heard of no more.
         async with await _connect(listed, "linweb01") as connection:
             await connection.run("LC_ALL=C vmstat -n 1 3")
@@ -177,16 +178,9 @@ def test_ports_and_keys_are_kept_and_a_taken_port_is_replaced(tmp_path: Path) ->
 def test_the_program_serves_until_told_to_stop(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hps_platform.stack.simulator", "--data-dir", str(tmp_path), "--seed", "7"]
     with subprocess.Popen([*command, "--epoch", datetime.now(UTC).isoformat()], stderr=subprocess.DEVNULL) as run:
-        _until((tmp_path / "simulator" / "fleet.json").exists)
-        _until((tmp_path / "simulator" / "incidents.json").exists)
+        until((tmp_path / "simulator" / "fleet.json").exists, 60, "the fleet is written")
+        until((tmp_path / "simulator" / "incidents.json").exists, 60, "the timetable is written")
         truth = json.loads((tmp_path / "simulator" / "incidents.json").read_text())
         assert len(truth["incidents"]) > 20
         run.send_signal(signal.SIGTERM)
         assert run.wait(10) == 0
-
-
-def _until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
