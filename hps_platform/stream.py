@@ -83,7 +83,8 @@ def _client(bootstrap: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def _reading(bootstrap: str, **more: Any) -> Consumer:
+def _reading(bootstrap: str, *, ahead: int = 100_000, **more: Any) -> Consumer:
+    """A consumer that fetches `ahead` messages before they are asked for."""
     return Consumer(
         _client(
             bootstrap,
@@ -93,7 +94,7 @@ def _reading(bootstrap: str, **more: Any) -> Consumer:
             fetch_message_max_bytes=MAX_MESSAGE_BYTES,
             # The default of a second stalls a bulk read each time the local queue has filled up.
             fetch_queue_backoff_ms=5,
-            queued_min_messages=100_000,
+            queued_min_messages=ahead,
             queued_max_messages_kbytes=32_768,
             **more,
         )
@@ -233,12 +234,17 @@ def _judge(message: Message, error: KafkaError | None) -> None:
 class RangeReader:
     """Reads from given offsets on, partition by partition in order, without a group.
 
-    Brokers may come and go meanwhile. An offset that its partition doesn't hold raises `OffsetsExpired`.
+    Brokers may come and go meanwhile. An offset that its partition doesn't hold raises `OffsetsExpired`. Unless it is
+    read `in_bulk`, brokers do not wait until there is much to send.
     """
 
-    def __init__(self, bootstrap: str, starts: Mapping[Position, int]) -> None:
+    def __init__(self, bootstrap: str, starts: Mapping[Position, int], *, in_bulk: bool = True) -> None:
         self._positions = dict(starts)
-        self._consumer = _reading(bootstrap, fetch_wait_max_ms=250, fetch_min_bytes=65_536, auto_offset_reset="error")
+        self._consumer = (
+            _reading(bootstrap, fetch_wait_max_ms=250, fetch_min_bytes=65_536, auto_offset_reset="error")
+            if in_bulk
+            else _reading(bootstrap, ahead=1, fetch_wait_max_ms=20, auto_offset_reset="error")
+        )
         self._consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in starts.items()])
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
@@ -357,7 +363,7 @@ def offsets_at(
 def read_at(bootstrap: str, topic: str, partition: int, offset: int, timeout_s: float = 10.0) -> Record:
     """One message; `OffsetsExpired` when its partition does not hold it, `KafkaUnavailable` when nobody answers."""
     deadline = time.monotonic() + timeout_s
-    with RangeReader(bootstrap, {(topic, partition): offset}) as reader:
+    with RangeReader(bootstrap, {(topic, partition): offset}, in_bulk=False) as reader:
         while time.monotonic() < deadline:
             for record in reader.read(1, max(deadline - time.monotonic(), 0.0)):
                 if record.offset > offset:  # it was removed by compaction, or never committed

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     import pytest
     from xdist.remote import Producer
 
-pytest_plugins = [
-    "hps_platform_tests.integration.services",
-    "hps_platform_tests.e2e.demo",
-    "hps_platform_tests.e2e.browser",
-]
+pytest_plugins = ["hps_platform_tests.integration.services"]
 
 # How long an example takes says more of the machine's other work than of the code.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

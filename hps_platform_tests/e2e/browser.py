@@ -3,10 +3,8 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
-import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from hps_platform_tests.e2e.demo import DemoApp
@@ -33,7 +31,7 @@ class Trouble(list[str]):
             self.append(f"asked elsewhere: {request.url}")
 
 
-@pytest.fixture(scope="session")
+@contextmanager
 def chromium() -> Iterator[Browser]:
     """The installed Chromium, else the one that Playwright installs."""
     found = os.environ.get("HPS_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -46,22 +44,22 @@ def chromium() -> Iterator[Browser]:
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture
-def open_page(chromium: Browser, demo_app: DemoApp) -> Iterator[OpenPage]:
+@contextmanager
+def opening(browser: Browser, app: DemoApp) -> Iterator[OpenPage]:
     """`open_page("/live", theme="dark", size=NARROW)` gives a signed-in page; no trouble may be left at the end."""
     trouble = Trouble()
     with ExitStack() as closing:
 
         def opened(path: str = "/", *, theme: str = "light", size: tuple[int, int] = WIDE) -> Page:
-            context = chromium.new_context(
+            context = browser.new_context(
                 viewport={"width": size[0], "height": size[1]},
                 color_scheme="dark" if theme == "dark" else "light",
             )
             closing.callback(context.close)
             context.set_default_timeout(PATIENCE_MS)
             page = context.new_page()
-            trouble.watch(page, demo_app.url)
-            sign_in(page, demo_app, path)
+            trouble.watch(page, app.url)
+            sign_in(page, app, path)
             return page
 
         yield opened
@@ -75,12 +73,3 @@ def sign_in(page: Page, app: DemoApp, path: str = "/") -> None:
     page.get_by_label("Password").fill(app.password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_selector("#page[data-path]")
-
-
-@pytest.fixture(scope="session")
-def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures go: `HPS_TEST_SCREENSHOTS`, else a folder of this session's."""
-    chosen = os.environ.get("HPS_TEST_SCREENSHOTS")
-    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

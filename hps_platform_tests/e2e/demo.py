@@ -1,16 +1,16 @@
-"""A whole demo for a test session: every service, the simulated fleet, three days of history, models and anomalies."""
+"""A whole demo: every service, the simulated fleet, three days of history, models and anomalies."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from hps_platform import settings
 from hps_platform.stack.ports import free_port
@@ -55,10 +55,9 @@ class DemoApp:
         return client
 
 
-@pytest.fixture(scope="session")
-def demo_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoApp]:
-    """Started once; a failure to start shows what `hps demo` said."""
-    data_dir = tmp_path_factory.mktemp("demo")
+@contextmanager
+def demo(data_dir: Path) -> Iterator[DemoApp]:
+    """A demo for as long as the context lasts; a failure to start shows what `hps demo` said."""
     known = {settings.variable(name) for name in settings.Settings.model_fields}
     environment = {name: value for name, value in os.environ.items() if name not in known}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

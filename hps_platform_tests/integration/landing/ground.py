@@ -40,7 +40,8 @@ def begin_at_end(dsn: str, bootstrap: str) -> None:
     """Sets the ledger to the ends of the topics, which other tests have used before."""
     with psycopg.connect(dsn) as conn, conn.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO landing_offsets (topic, partition, next_offset) VALUES (%s, %s, %s)",
+            "INSERT INTO landing_offsets (topic, partition, next_offset) VALUES (%s, %s, %s)"
+            " ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
             [(topic, number, high) for (topic, number), (_, high) in watermarks(bootstrap, TOPICS).items()],
         )
 

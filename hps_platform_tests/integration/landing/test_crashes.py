@@ -26,6 +26,7 @@ from hps_platform_tests.integration.landing.ground import (
 from hps_platform_tests.waiting import until
 
 KILLS = 8
+SERVERS = 13
 
 
 class Load:
@@ -49,9 +50,10 @@ class Load:
         base = now_ms() - 7_200_000
         while not self._ending.wait(0.01):
             for _ in range(10):
-                self.sent += 1
+                seq, server_id = self.sent // SERVERS + 1, self.sent % SERVERS
                 rows = [{"disk": "hdisk0", "tps": 1.0}, {"disk": "hdisk1", "tps": 2.0}]
-                send_sample(self._producer, self.sent % 13, base + self.sent, rows, family="iostat", seq=self.sent)
+                send_sample(self._producer, server_id, base + self.sent, rows, family="iostat", seq=seq)
+                self.sent += 1
             self._producer.poll()
 
     def finish(self) -> int:
