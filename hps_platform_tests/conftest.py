@@ -6,11 +6,11 @@ first, as it takes longest.
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    import pytest
     from xdist.remote import Producer
 
 pytest_plugins = ["hps_platform_tests.integration.services"]
@@ -26,5 +26,6 @@ class _ByPart(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no 
         return "e2e" if "/e2e/" in file else file
 
 
-def pytest_xdist_make_scheduler(config: "pytest.Config", log: "Producer") -> LoadScopeScheduling:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> LoadScopeScheduling:
     return _ByPart(config, log)

@@ -4,11 +4,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from hps_platform.stack.kafka import Kafka
 from hps_platform.stack.ports import free_port
 from hps_platform.stack.postgres import Postgres
+from hps_platform.store.database import migrate
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +30,26 @@ def postgres_dsn(postgres_server: Postgres) -> str:
     """The URL of a new and empty database."""
     name = f"t_{uuid.uuid4().hex}"
     postgres_server.create_databases(name)
+    return postgres_server.dsn(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: Postgres) -> str:
+    """A database with the newest schema that nobody is connected to; migrating takes longer than copying it."""
+    name = "template_migrated"
+    postgres_server.create_databases(name)
+    migrate(postgres_server.dsn(name))
+    return name
+
+
+@pytest.fixture
+def migrated_dsn(postgres_server: Postgres, migrated_template: str) -> str:
+    """The URL of a new database with the newest schema and no rows."""
+    name = f"t_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
+        )
     return postgres_server.dsn(name)
 
 

@@ -13,16 +13,15 @@ from hps_platform.access import passwords
 from hps_platform.cli.accounts import app
 from hps_platform.errors import Conflict, InvalidInput, NotFound, TooManyAttempts, Unauthenticated
 from hps_platform.store import accounts
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 
 PASSWORD = "correct horse battery"
 HERE = "192.0.2.1"
 
 
 @pytest.fixture
-def db(postgres_dsn: str) -> Iterator[Database]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as database:
+def db(migrated_dsn: str) -> Iterator[Database]:
+    with Database(migrated_dsn) as database:
         yield database
 
 

@@ -13,7 +13,6 @@ from typer.testing import CliRunner, Result
 from hps_platform.cli import collect, export, keys, server
 from hps_platform.errors import Conflict, DatabaseUnavailable, InvalidInput, NotFound, SettingsError
 from hps_platform.stack.ports import free_port
-from hps_platform.store.database import migrate
 from hps_platform_tests.integration.collector.linux import linux
 from hps_platform_tests.integration.ssh.hosts import PASSWORD, ScriptedHost, scripted_host
 
@@ -21,10 +20,9 @@ Hps = Callable[..., Result]
 
 
 @pytest.fixture
-def hps(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hps:
+def hps(migrated_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hps:
     """Runs `hps` with these arguments, `text` on its stdin; an error of ours is raised as it is."""
-    migrate(postgres_dsn)
-    dsn = conninfo_to_dict(postgres_dsn)
+    dsn = conninfo_to_dict(migrated_dsn)
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "HPS_DATA_DIR": str(tmp_path),

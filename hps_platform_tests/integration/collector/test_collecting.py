@@ -10,16 +10,15 @@ import pytest
 from hps_platform import dialects
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.store import events
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform_tests.integration.collector.linux import UNAME, VMSTAT_HEADER, linux, printing
 from hps_platform_tests.integration.collector.running import Platform, eventually, running
 from hps_platform_tests.integration.ssh.hosts import Terminal, scripted_host
 
 
 @pytest.fixture
-def platform(postgres_dsn: str, kafka: str) -> Iterator[Platform]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as db:
+def platform(migrated_dsn: str, kafka: str) -> Iterator[Platform]:
+    with Database(migrated_dsn) as db:
         made = Platform(db, kafka)
         yield made
         made.close()
@@ -222,8 +221,8 @@ def test_once_reads_every_family_once_and_ends(platform: Platform) -> None:
     assert families["vmstat"] == "1 rows"
 
 
-def test_secrets_that_no_key_opens_keep_one_host_out(platform: Platform, postgres_dsn: str, kafka: str) -> None:
-    with scripted_host(linux()) as host, scripted_host(linux()) as good, Database(postgres_dsn) as db:
+def test_secrets_that_no_key_opens_keep_one_host_out(platform: Platform, migrated_dsn: str, kafka: str) -> None:
+    with scripted_host(linux()) as host, scripted_host(linux()) as good, Database(migrated_dsn) as db:
         other = Platform(db, kafka)
         server = other.add("lin1", host)
         mine = platform.add("lin2", good)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from hps_platform.store import events
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.servers import Server
 from hps_platform_tests.integration.collector.linux import linux
 from hps_platform_tests.integration.collector.running import Platform, eventually, running
@@ -19,9 +19,8 @@ _BEHIND_ONE_ADDRESS = 60
 
 
 @pytest.fixture
-def platform(postgres_dsn: str, kafka: str) -> Iterator[Platform]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as db:
+def platform(migrated_dsn: str, kafka: str) -> Iterator[Platform]:
+    with Database(migrated_dsn) as db:
         made = Platform(db, kafka)
         yield made
         made.close()

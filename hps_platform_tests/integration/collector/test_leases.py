@@ -11,7 +11,7 @@ import pytest
 
 from hps_platform.collector.leases import LEASE_S
 from hps_platform.store import collectors, events
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.servers import Server
 from hps_platform_tests.integration.collector.linux import linux
 from hps_platform_tests.integration.collector.running import Platform, collector_process, eventually, running
@@ -21,9 +21,8 @@ _HOSTS = 10
 
 
 @pytest.fixture
-def platform(postgres_dsn: str, kafka: str) -> Iterator[Platform]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as db:
+def platform(migrated_dsn: str, kafka: str) -> Iterator[Platform]:
+    with Database(migrated_dsn) as db:
         made = Platform(db, kafka)
         yield made
         made.close()

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 from hps_platform.collector import target_of
 from hps_platform.collector import test_connection as probe
 from hps_platform.store import logins, servers
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Server
 from hps_platform_tests.integration.collector.linux import linux
@@ -20,9 +20,8 @@ FOLLOWED_S = 5.0
 
 
 @pytest.fixture
-def platform(postgres_dsn: str, kafka: str) -> Iterator[Platform]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as db:
+def platform(migrated_dsn: str, kafka: str) -> Iterator[Platform]:
+    with Database(migrated_dsn) as db:
         made = Platform(db, kafka)
         yield made
         made.close()

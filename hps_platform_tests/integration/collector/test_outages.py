@@ -22,9 +22,8 @@ PASSPHRASE = "planted-passphrase-4712"
 
 
 @pytest.fixture
-def platform(postgres_dsn: str, kafka: str) -> Iterator[Platform]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as db:
+def platform(migrated_dsn: str, kafka: str) -> Iterator[Platform]:
+    with Database(migrated_dsn) as db:
         made = Platform(db, kafka)
         yield made
         made.close()
@@ -100,13 +99,12 @@ def test_no_secret_is_ever_written_and_a_signal_ends_it_at_once(platform: Platfo
         assert secret.encode() not in records
 
 
-def test_samples_wait_for_kafka_and_arrive_in_order(postgres_dsn: str, tmp_path: Path) -> None:
-    migrate(postgres_dsn)
+def test_samples_wait_for_kafka_and_arrive_in_order(migrated_dsn: str, tmp_path: Path) -> None:
     broker = Kafka(tmp_path / "kafka", port=free_port(), controller_port=free_port())
     broker.prepare()
     broker.start()
     try:
-        with Database(postgres_dsn) as db, scripted_host(linux()) as host:
+        with Database(migrated_dsn) as db, scripted_host(linux()) as host:
             platform = Platform(db, broker.bootstrap)
             server = platform.add("lin1", host)
             with running(platform) as collector:

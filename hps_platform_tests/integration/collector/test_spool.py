@@ -13,7 +13,7 @@ from hps_platform.metrics import FAMILIES, wire
 from hps_platform.stack.kafka import Kafka
 from hps_platform.stack.ports import free_port
 from hps_platform.store import events
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.servers import Server
 from hps_platform.stream import Record
 from hps_platform_tests.integration.collector.linux import VMSTAT_HEADER, Script, linux
@@ -81,10 +81,9 @@ def _in_order(records: list[Record]) -> bool:
 
 @pytest.mark.parametrize("away", [False, True], ids=["kafka there", "kafka away"])
 def test_a_kill_loses_no_more_than_what_came_in_the_last_200_ms(
-    postgres_dsn: str, broker: Kafka, tmp_path: Path, away: bool
+    migrated_dsn: str, broker: Kafka, tmp_path: Path, away: bool
 ) -> None:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as db:
+    with Database(migrated_dsn) as db:
         platform = Platform(db, broker.bootstrap)
         with fleet(platform) as hosts:
             with collector_process(platform, tmp_path / "first.log") as process:
@@ -114,10 +113,9 @@ def test_a_kill_loses_no_more_than_what_came_in_the_last_200_ms(
 
 
 def test_a_collector_that_is_stopped_while_kafka_is_away_leaves_its_samples_to_the_next(
-    postgres_dsn: str, broker: Kafka, tmp_path: Path
+    migrated_dsn: str, broker: Kafka, tmp_path: Path
 ) -> None:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as db:
+    with Database(migrated_dsn) as db:
         platform = Platform(db, broker.bootstrap)
         printed = Printed()
         with scripted_host(linux(vmstat=printed.script())) as host:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from hps_platform.analysis.minutes import minutes as from_frames
-from hps_platform.store import database, minutes, rollups
+from hps_platform.store import minutes, rollups
 from hps_platform.store.database import Database
 from hps_platform_tests.integration.detection import samples
 
@@ -17,9 +17,8 @@ END = samples.START + timedelta(hours=HOURS)
 
 
 @pytest.fixture
-def db(postgres_dsn: str) -> Iterator[Database]:
-    database.migrate(postgres_dsn)
-    with Database(postgres_dsn) as opened:
+def db(migrated_dsn: str) -> Iterator[Database]:
+    with Database(migrated_dsn) as opened:
         yield opened
 
 

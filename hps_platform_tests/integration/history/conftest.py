@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from hps_platform.store.database import Connection, Database, migrate, session
+from hps_platform.store.database import Connection, Database, session
 
 
 @pytest.fixture
-def db(postgres_dsn: str) -> Iterator[Database]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as database:
+def db(migrated_dsn: str) -> Iterator[Database]:
+    with Database(migrated_dsn) as database:
         yield database
 
 

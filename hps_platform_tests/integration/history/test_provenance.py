@@ -15,7 +15,7 @@ from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import Sample
 from hps_platform.stack.seeding import MINUTELY, TEN_MINUTELY, HostDay, samples
 from hps_platform.stack.simulator.world import World
-from hps_platform.store.database import Database, migrate, session
+from hps_platform.store.database import Database, session
 from hps_platform_tests.integration.landing.ground import begin_at_end, behind
 
 END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
@@ -46,10 +46,9 @@ def sources(kafka: str) -> Sources:
 
 
 @pytest.fixture
-def dsn(postgres_dsn: str, sources: Sources) -> str:
-    migrate(postgres_dsn)
-    begin_at_end(postgres_dsn, sources.bootstrap)
-    return postgres_dsn
+def dsn(migrated_dsn: str, sources: Sources) -> str:
+    begin_at_end(migrated_dsn, sources.bootstrap)
+    return migrated_dsn
 
 
 def points(dsn: str) -> list[tuple[str, int, datetime]]:

@@ -14,7 +14,7 @@ from hps_platform.errors import InvalidInput
 from hps_platform.host_keys import KnownHosts, fingerprint
 from hps_platform.inventory import Change
 from hps_platform.store import servers
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Server
 
@@ -22,9 +22,8 @@ PIN = "SHA256:" + "a" * 43
 
 
 @pytest.fixture
-def db(postgres_dsn: str) -> Iterator[Database]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as database:
+def db(migrated_dsn: str) -> Iterator[Database]:
+    with Database(migrated_dsn) as database:
         yield database
 
 

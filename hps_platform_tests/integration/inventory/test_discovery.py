@@ -12,15 +12,14 @@ from cryptography.fernet import Fernet
 from hps_platform import inventory
 from hps_platform.errors import InvalidInput
 from hps_platform.store import servers
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 from hps_platform_tests.integration.ssh.hosts import OpenSsh, open_ssh
 
 
 @pytest.fixture
-def db(postgres_dsn: str) -> Iterator[Database]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as database:
+def db(migrated_dsn: str) -> Iterator[Database]:
+    with Database(migrated_dsn) as database:
         yield database
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from hps_platform.store.database import migrate
 from hps_platform.stream import Producer, ensure_topics
 from hps_platform_tests.integration.landing.ground import begin_at_end
 
@@ -16,10 +15,9 @@ def bootstrap(kafka: str) -> str:
 
 
 @pytest.fixture
-def dsn(postgres_dsn: str, bootstrap: str) -> str:
-    migrate(postgres_dsn)
-    begin_at_end(postgres_dsn, bootstrap)
-    return postgres_dsn
+def dsn(migrated_dsn: str, bootstrap: str) -> str:
+    begin_at_end(migrated_dsn, bootstrap)
+    return migrated_dsn
 
 
 @pytest.fixture

@@ -203,6 +203,7 @@ def test_an_expired_range_says_since_when_it_is_possible(dsn: str, bootstrap: st
     send_sample(producer, 1, now_ms(), [{"used_pct": 1.0}], family="memory")
     producer.flush(10)
     admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.list_topics("hps.memory", timeout=10)  # a new client knows no partitions yet
     for future in admin.delete_records([TopicPartition("hps.memory", number, -1) for number in range(3)]).values():
         future.result()
     now = moment(now_ms())

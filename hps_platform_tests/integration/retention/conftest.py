@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from hps_platform.retention import Place
-from hps_platform.store.database import Connection, migrate, session
+from hps_platform.store.database import Connection, session
 
 
 @pytest.fixture
-def conn(postgres_dsn: str) -> Iterator[Connection]:
-    migrate(postgres_dsn)
-    with session(postgres_dsn, application_name="test") as connection:
+def conn(migrated_dsn: str) -> Iterator[Connection]:
+    with session(migrated_dsn, application_name="test") as connection:
         yield connection
 
 

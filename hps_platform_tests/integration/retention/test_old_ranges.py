@@ -31,7 +31,7 @@ def at(**passed: float) -> datetime:
 
 
 @pytest.fixture
-def db(postgres_dsn: str, conn: Connection) -> Iterator[Database]:
+def db(migrated_dsn: str, conn: Connection) -> Iterator[Database]:
     for name in NAMES:
         family = FAMILIES[name]
         rows = samples.frame(family, samples.every(487, DAYS * 177), servers=[1, 2, 3], nulls=0)
@@ -40,7 +40,7 @@ def db(postgres_dsn: str, conn: Connection) -> Iterator[Database]:
         samples.land(conn, family, rows)
     while rollups.refresh(conn):
         pass
-    with Database(postgres_dsn) as database:
+    with Database(migrated_dsn) as database:
         yield database
 
 

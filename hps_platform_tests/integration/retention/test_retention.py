@@ -244,11 +244,11 @@ def test_the_ledger_goes_with_the_last_of_the_rollups(conn: Connection, place: P
 
 
 def test_a_table_in_use_all_the_time_is_left_alone(
-    conn: Connection, place: Place, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+    conn: Connection, place: Place, migrated_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "_DROP_TRIES", 2)
     samples.land(conn, VMSTAT, samples.frame(VMSTAT, samples.every(600, 20)))
-    with session(postgres_dsn, application_name="reader") as reader, reader.transaction():
+    with session(migrated_dsn, application_name="reader") as reader, reader.transaction():
         reader.execute("SELECT count(*) FROM vmstat_metrics")
         report = retention.drop_expired(conn, place, POLICY, LATER)
         assert "in use" in report.held[partitions.name_of("vmstat_metrics", DAY)]
@@ -256,9 +256,9 @@ def test_a_table_in_use_all_the_time_is_left_alone(
     assert retention.drop_expired(conn, place, POLICY, LATER).held == {}
 
 
-def test_one_at_a_time(conn: Connection, place: Place, postgres_dsn: str) -> None:
+def test_one_at_a_time(conn: Connection, place: Place, migrated_dsn: str) -> None:
     with (
-        session(postgres_dsn, application_name="other") as other,
+        session(migrated_dsn, application_name="other") as other,
         retention.alone(other),
         pytest.raises(Conflict, match="another process"),
     ):

@@ -51,14 +51,14 @@ def send(producer: Producer, start: datetime, seconds: range, server: int) -> No
 
 
 def test_texts_are_kept_with_the_rows(
-    conn: Connection, postgres_dsn: str, bootstrap: str, producer: Producer, place: Place
+    conn: Connection, migrated_dsn: str, bootstrap: str, producer: Producer, place: Place
 ) -> None:
-    begin_at_end(postgres_dsn, bootstrap)
+    begin_at_end(migrated_dsn, bootstrap)
     begin = datetime.fromtimestamp(now_ms() / 1000, UTC).replace(hour=6, minute=0, second=0, microsecond=0) - BACK
     for server in (1, 2, 3):
         send(producer, begin, range(20), server)
         send(producer, begin + timedelta(days=1), range(20), server)  # a day that is not asked for
-    land(conn, postgres_dsn, bootstrap)
+    land(conn, migrated_dsn, bootstrap)
     with_texts = Place(place.root, bootstrap)
     day = begin.date()
     one = retention.archive_day(conn, with_texts, VMSTAT, day)
@@ -85,7 +85,7 @@ def test_texts_are_kept_with_the_rows(
 
     # Later, when Kafka has none of them any more, some rows more come: the texts of the others stay.
     send(producer, begin, range(20, 25), 1)
-    land(conn, postgres_dsn, bootstrap)
+    land(conn, migrated_dsn, bootstrap)
     again = retention.archive_day(conn, Place(place.root, None), VMSTAT, day)
     assert again is not None
     assert (again.rows, again.messages, again.raw_messages) == (65, 65, 60)
@@ -96,13 +96,13 @@ def test_texts_are_kept_with_the_rows(
 
 
 def test_messages_of_a_topic_made_anew_are_not_taken_for_others(
-    conn: Connection, postgres_dsn: str, bootstrap: str, producer: Producer, place: Place
+    conn: Connection, migrated_dsn: str, bootstrap: str, producer: Producer, place: Place
 ) -> None:
-    begin_at_end(postgres_dsn, bootstrap)
+    begin_at_end(migrated_dsn, bootstrap)
     begin = datetime.fromtimestamp(now_ms() / 1000, UTC).replace(hour=6, minute=0, second=0, microsecond=0) - BACK
     day = begin + timedelta(days=2)
     send(producer, day, range(10), 1)
-    land(conn, postgres_dsn, bootstrap)
+    land(conn, migrated_dsn, bootstrap)
     # As if these rows came from a topic that is gone, at offsets where others lie now.
     conn.execute("UPDATE vmstat_metrics SET kafka_offset = kafka_offset + 1")
     one = retention.archive_day(conn, Place(place.root, bootstrap), VMSTAT, day.date())

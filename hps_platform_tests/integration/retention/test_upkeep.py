@@ -24,8 +24,8 @@ TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture(autouse=True)
-def _settings(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dsn = conninfo_to_dict(postgres_dsn)
+def _settings(migrated_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dsn = conninfo_to_dict(migrated_dsn)
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "HPS_DATA_DIR": str(tmp_path),

@@ -4,16 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hps_platform.store.database import Connection, migrate, session
+from hps_platform.store.database import Connection, session
 
 
 @pytest.fixture
-def migrated(postgres_dsn: str) -> str:
-    migrate(postgres_dsn)
-    return postgres_dsn
-
-
-@pytest.fixture
-def conn(migrated: str) -> Iterator[Connection]:
-    with session(migrated, application_name="test") as connection:
+def conn(migrated_dsn: str) -> Iterator[Connection]:
+    with session(migrated_dsn, application_name="test") as connection:
         yield connection

@@ -70,7 +70,7 @@ def test_migrating_again_and_at_once_changes_nothing(postgres_dsn: str) -> None:
     assert found == [migrations()[-1][0]] * 3
 
 
-def test_a_block_commits_or_rolls_back_as_a_whole(migrated: str) -> None:
+def test_a_block_commits_or_rolls_back_as_a_whole(migrated_dsn: str) -> None:
     class Unforeseen(Exception):
         pass
 
@@ -82,7 +82,7 @@ def test_a_block_commits_or_rolls_back_as_a_whole(migrated: str) -> None:
             if fail:
                 raise Unforeseen
 
-    with Database(migrated) as db:
+    with Database(migrated_dsn) as db:
         insert(db, fail=False)
         with pytest.raises(Unforeseen):
             insert(db, fail=True)
@@ -103,26 +103,26 @@ def test_no_server_is_said_so_soon() -> None:
         migrate(dsn)
 
 
-def test_the_pool_outlives_a_restart_of_the_server(migrated: str, postgres_server: Postgres) -> None:
-    with Database(migrated, timeout_s=20) as db:
+def test_the_pool_outlives_a_restart_of_the_server(migrated_dsn: str, postgres_server: Postgres) -> None:
+    with Database(migrated_dsn, timeout_s=20) as db:
         db.ping()
         postgres_server.stop()
         postgres_server.start()
         db.ping()
 
 
-def test_a_query_that_takes_too_long_is_given_up(migrated: str) -> None:
+def test_a_query_that_takes_too_long_is_given_up(migrated_dsn: str) -> None:
     with (
-        Database(migrated, statement_timeout_s=0.2) as db,
+        Database(migrated_dsn, statement_timeout_s=0.2) as db,
         pytest.raises(DatabaseUnavailable, match="gave up"),
         db.connection() as conn,
     ):
         conn.execute("SELECT pg_sleep(5)")
 
 
-def test_errors_of_a_question_are_no_outages(migrated: str) -> None:
+def test_errors_of_a_question_are_no_outages(migrated_dsn: str) -> None:
     with (
-        Database(migrated) as db,
+        Database(migrated_dsn) as db,
         pytest.raises(psycopg.errors.UndefinedTable),
         db.connection() as conn,
     ):

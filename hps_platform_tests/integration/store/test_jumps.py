@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from hps_platform.errors import Conflict, InvalidInput
 from hps_platform.store import logins, servers
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Server
 
@@ -19,9 +19,8 @@ GATE = {"address": "ops@gate.example.com:2200", "host_key": PIN}
 
 
 @pytest.fixture
-def conn(postgres_dsn: str) -> Iterator[Connection[Any]]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as database, database.connection() as connection:
+def conn(migrated_dsn: str) -> Iterator[Connection[Any]]:
+    with Database(migrated_dsn) as database, database.connection() as connection:
         yield connection
 
 

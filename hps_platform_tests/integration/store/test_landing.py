@@ -89,13 +89,13 @@ def test_the_ledger_moves_only_from_where_it_stands(conn: Connection) -> None:
     assert landing.positions(conn, places) == {("t", 0): 6, ("t", 1): 7, ("t", 2): 5}
 
 
-def test_marks_of_two_writers_do_not_block_each_other(migrated: str) -> None:
+def test_marks_of_two_writers_do_not_block_each_other(migrated_dsn: str) -> None:
     hours = [("vmstat", samples.START + timedelta(hours=number), 1) for number in range(50)]
     failures: list[BaseException] = []
 
     def mark(order: list[Any]) -> None:
         try:
-            with session(migrated, application_name="test") as conn:
+            with session(migrated_dsn, application_name="test") as conn:
                 for _ in range(20):
                     with conn.transaction():
                         landing.mark_dirty(conn, order)
@@ -128,8 +128,8 @@ def test_a_lease_changes_hands_when_it_is_stale_or_ending(conn: Connection) -> N
     assert leases.take(conn, "g", "d", 60) == 4
 
 
-def test_a_holder_whose_session_is_gone_is_given_up_sooner(conn: Connection, migrated: str) -> None:
-    holder = psycopg.connect(migrated, autocommit=True, application_name=leases.session_name("g", "a"))
+def test_a_holder_whose_session_is_gone_is_given_up_sooner(conn: Connection, migrated_dsn: str) -> None:
+    holder = psycopg.connect(migrated_dsn, autocommit=True, application_name=leases.session_name("g", "a"))
     assert leases.take(holder, "g", "a", 60) == 1
     conn.execute("UPDATE landing_leases SET renewed_at = now() - interval '5 seconds'")
     lease = leases.state(conn, "g")
@@ -146,8 +146,8 @@ def test_a_holder_whose_session_is_gone_is_given_up_sooner(conn: Connection, mig
     assert lease.stale
 
 
-def test_a_hanging_holders_sessions_are_ended(conn: Connection, migrated: str) -> None:
-    holder = psycopg.connect(migrated, application_name=leases.session_name("g", "a"))
+def test_a_hanging_holders_sessions_are_ended(conn: Connection, migrated_dsn: str) -> None:
+    holder = psycopg.connect(migrated_dsn, application_name=leases.session_name("g", "a"))
     leases.take(holder, "g", "a", 60)
     holder.commit()
     holder.execute("LOCK TABLE landing_leases")

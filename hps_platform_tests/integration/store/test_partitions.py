@@ -34,11 +34,11 @@ def test_again_creates_nothing(conn: Connection) -> None:
         assert partitions.ensure_ahead(conn, date(2026, 12, 30), 7) == []
 
 
-def test_several_processes_may_ask_at_once(migrated: str) -> None:
+def test_several_processes_may_ask_at_once(migrated_dsn: str) -> None:
     made: list[list[str]] = []
 
     def ask() -> None:
-        with session(migrated, application_name="test") as conn, conn.transaction():
+        with session(migrated_dsn, application_name="test") as conn, conn.transaction():
             made.append(partitions.ensure(conn, FAMILIES.values(), [date(2026, 3, day) for day in range(1, 6)]))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -49,15 +49,15 @@ def test_several_processes_may_ask_at_once(migrated: str) -> None:
     assert sorted(map(len, made)) == [0, 0, 0, len(FAMILIES) * 11]
 
 
-def test_a_new_partition_does_not_wait_for_writers(migrated: str) -> None:
+def test_a_new_partition_does_not_wait_for_writers(migrated_dsn: str) -> None:
     """Landing creates a historic day's partition while another transaction has rows of the table in the works."""
-    with session(migrated, application_name="writer") as writer, writer.transaction():
+    with session(migrated_dsn, application_name="writer") as writer, writer.transaction():
         rows = samples.frame(VMSTAT, samples.every(60, 2))
         partitions.ensure(writer, [VMSTAT], [samples.START.date()])
         writer.execute("COMMIT")
         writer.execute("BEGIN")
         samples.land(writer, VMSTAT, rows)
-        with session(migrated, application_name="other") as other, other.transaction():
+        with session(migrated_dsn, application_name="other") as other, other.transaction():
             other.execute("SET LOCAL lock_timeout = '2s'")
             assert partitions.ensure(other, [VMSTAT], [date(2025, 3, 1)])
 

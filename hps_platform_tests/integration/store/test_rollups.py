@@ -171,7 +171,7 @@ def test_a_minute_of_vmstat_takes_no_more_than_two_samples(conn: Connection, os:
     assert minute <= 2 * raw
 
 
-def test_a_mark_renewed_meanwhile_stays(migrated: str, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mark_renewed_meanwhile_stays(migrated_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     times = samples.every(60, 10)
     first, late = samples.frame(VMSTAT, times[:5]), samples.frame(VMSTAT, times[5:], seed=1)
     samples.land(conn, VMSTAT, first)
@@ -183,7 +183,7 @@ def test_a_mark_renewed_meanwhile_stays(migrated: str, conn: Connection, monkeyp
         clear(other)
 
     monkeypatch.setattr(rollups, "_clear", land_first)
-    with session(migrated, application_name="rollup") as other:
+    with session(migrated_dsn, application_name="rollup") as other:
         rollups.refresh(other)
     monkeypatch.undo()
     assert rollups.pending(conn) == 2

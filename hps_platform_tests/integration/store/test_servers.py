@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from hps_platform.errors import Conflict, InvalidInput, NotFound, SettingsError
 from hps_platform.store import collectors, events, logins, servers
 from hps_platform.store.collectors import Member
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
 from hps_platform.store.events import Event
 from hps_platform.store.secrets import SecretBox
 
@@ -22,9 +22,8 @@ FINGERPRINT = "SHA256:" + "a" * 43
 
 
 @pytest.fixture
-def db(postgres_dsn: str) -> Iterator[Database]:
-    migrate(postgres_dsn)
-    with Database(postgres_dsn) as database:
+def db(migrated_dsn: str) -> Iterator[Database]:
+    with Database(migrated_dsn) as database:
         yield database
 
 
