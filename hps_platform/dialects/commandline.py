@@ -12,10 +12,14 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _REDIRECTION = re.compile(r"(?:(?<=\s)\d|&)?>{1,2}\s*(?:&\d|[^\s;|&\"']+)|<\s*[^\s;|&\"']+")
 _WRAPPERS = frozenset(
-    ("env", "sudo", "doas", "nice", "nohup", "time", "exec", "command", "timeout", "stdbuf", "ionice")
+    (
+        *("env", "sudo", "doas", "nice", "nohup", "time", "exec", "command", "timeout", "stdbuf", "ionice"),
+        *("busybox", "toybox"),
+    )
 )
 _KEYWORDS = frozenset(("while", "until", "do", "done", "if", "then", "else", "fi"))
 _SHELLS = frozenset(("sh", "bash", "ksh", "zsh", "csh", "tcsh", "dash"))
+_FEEDERS = frozenset(("echo", "printf", "yes"))
 _PRINTERS = frozenset(("cat", "head", "tail", "more", "grep", "egrep", "fgrep", "sed", "awk"))
 
 
@@ -120,7 +124,10 @@ def _programs(words: list[str]) -> list[Program]:
 
 @lru_cache(maxsize=4096)
 def programs(command: str) -> tuple[Program, ...]:
-    """The programs whose output the command line prints: the first of each pipe, in order."""
+    """The programs whose output the command line prints: the first of each pipe, in order.
+
+    What only feeds the next one with words (`echo … | lanadmin`) is passed over.
+    """
     found: list[Program] = []
     current: list[str] = []
     piped = False
@@ -128,7 +135,9 @@ def programs(command: str) -> tuple[Program, ...]:
         if word.strip("();|&"):
             current.append(word)
             continue
-        if not piped:
+        pipe = word in ("|", "|&")
+        feeds = pipe and bool(current) and current[0].rpartition("/")[2] in _FEEDERS
+        if not piped and not feeds:
             found += _programs(current)
-        current, piped = [], word in ("|", "|&")
+        current, piped = [], pipe and (piped or not feeds)
     return tuple(found)
