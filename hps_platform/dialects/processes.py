@@ -214,13 +214,21 @@ def _joined(found: list[Span]) -> list[Span]:
 
 
 @lru_cache(maxsize=512)
-def _header(line: str) -> _Listing | None:
+def _header(line: str, program: Program) -> _Listing | None:
     """A header line: all its words are column titles, PID among them, and it says more than one thing."""
     heads = spans(line)
-    titles = [OLD_BUSYBOX.get(word, word) for _, _, word in heads]
+    renamed = {**OLD_BUSYBOX, **_renamed(program)}
+    titles = [renamed.get(word, word) for _, _, word in heads]
     if "PID" not in titles or len(titles) < 3 or any(title not in TITLES for title in titles):
         return None
     return _Listing(titles, heads)
+
+
+@lru_cache(maxsize=512)
+def _renamed(program: Program) -> dict[str, str]:
+    """Titles that the options give to columns (`-o vsz=KB`), with the usual ones. A title ends its option."""
+    given = [value.rpartition(",")[2].partition("=") for value in program.values("o")]
+    return {title: FIELDS[field.lower()] for field, _, title in given if title and field.lower() in FIELDS}
 
 
 @lru_cache(maxsize=512)
@@ -244,13 +252,13 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     listing: _Listing | None = None
     reading = Reading()
     rows: dict[int, Row] = {}
-    headerless = not any("PID" in line and _header(line) is not None for line in lines)
+    headerless = not any(_header(line, programs[0]) for line in lines if "PID" in line)
     if headerless:
         listing = _without_header(programs[0])
     final = len(lines) - 1
     for index, line in enumerate(lines):
         if "PID" in line:
-            found = _header(line)
+            found = _header(line, programs[0])
             if found is not None:
                 listing = found
                 reading.recognised = True

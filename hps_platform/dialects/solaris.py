@@ -147,7 +147,7 @@ def _iostat() -> Reader:
 # total: 412304k bytes allocated + 88120k reserved = 500424k used, 7622616k available
 # Memory size: 16384 Megabytes
 _SWAP = re.compile(r"\s*total:\s*\S+(?: bytes)? allocated \+ \S+ reserved = (\S+) used, (\S+) available\s*", re.ASCII)
-_SIZE = re.compile(r"\s*Memory size:\s*(\d+) (Kilo|Mega|Giga)bytes\s*", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"\s*Memory size:\s*(\d+) (Kilo|Mega|Giga)bytes?\s*", re.ASCII | re.IGNORECASE)
 _SYSTEM = re.compile(r"System Configuration:|^\s*total:.* allocated \+", re.IGNORECASE)
 _MEGABYTES = re.compile(r"\s*(\d+)\s*\n\s*", re.ASCII)  # prtconf -m
 _UNITS = {"kilo": 1, "mega": 1024, "giga": 1024**2}
