@@ -57,7 +57,7 @@ class _Listing:
 
     def row(self, line: str, *, last: bool) -> Row | None:
         """The row a line holds. `last`: the line ends the text: without its last cell it was cut."""
-        cells = self._around(line, last=last)
+        cells: Sequence[str | None] | None = self._around(line, last=last)
         if cells is not None:
             return self._read(cells)
         words = line.split(None, self._count - 1)

@@ -169,8 +169,8 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     paging: tuple[Number, Number] | None = None
     areas: list[tuple[Number, Number]] = []
     listed = recognised = False
-    if programs[0].name == "prtconf" and programs[0].has("m") and (size := _MEGABYTES.fullmatch(text)):
-        return Reading([memory.row(total_kb=int(size[1]) * 1024)], recognised=True)
+    if programs[0].name == "prtconf" and programs[0].has("m") and (megabytes := _MEGABYTES.fullmatch(text)):
+        return Reading([memory.row(total_kb=int(megabytes[1]) * 1024)], recognised=True)
     for line in text.split("\n"):
         if match := _SWAP.fullmatch(line):
             sizes = [_swap_kb(cell) for cell in match.groups()]
