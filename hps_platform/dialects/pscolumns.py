@@ -143,7 +143,8 @@ TITLES: Mapping[str, tuple[str | None, Kind]] = {
     **dict.fromkeys(("WCHAN", "ADDR", "F", "GROUP", "RGROUP", "CLS", "ZONE", "WPAR", "COMM", "SESS"), (None, ANY)),
     **dict.fromkeys(("MWCHAN", "LOGIN", "CLASS", "PROJECT", "POOL", "FNAME", "CGROUP", "FLAGS", "LABEL"), (None, ANY)),
     **dict.fromkeys(
-        ("TGID", "SPID", "FIB", "USS", "PSS", "NUMA", "BND", "P", "POL", "SCH", "OOM", "SSIZ"), (None, WHOLE)
+        ("TGID", "SPID", "FIB", "CP", "SC", "USS", "PSS", "NUMA", "BND", "P", "POL", "SCH", "OOM", "SSIZ"),
+        (None, WHOLE),
     ),
     **dict.fromkeys((f"{of}{kind}" for of in ("F", "S", "SV") for kind in ("GID", "UID")), (None, WHOLE)),
     **dict.fromkeys((f"{of}GROUP" for of in ("F", "S", "E")), (None, ANY)),
