@@ -154,9 +154,10 @@ def _stanzas(text: str) -> tuple[list[list[Row]], bool]:
     return reports, recognised
 
 
-# iostat -t, which prints no disk:
+# iostat -t and -A, which print no disk:
 # tty:      tin         tout    avg-cpu: % user % sys % idle % iowait physc % entc
-_TTY = re.compile(r"^\s*tty:\s+tin\s+tout\b", re.MULTILINE)
+# aio: avgc avfc maxgc maxfc maxreqs avg-cpu: % user % sys % idle % iow physc % entc
+_WITHOUT_DISKS = re.compile(r"^\s*(?:tty:\s+tin\s+tout|aio:\s+avgc\s+avfc)\b", re.MULTILINE)
 
 _ALL_DISKS = iostat.layouts(_header, "bps", by_key=True)
 # -V leaves idle disks out: there a key that comes again tells nothing of where a report ends.
@@ -174,7 +175,7 @@ def reader() -> Reader:
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if "xfer:" not in text:
             reading = tables.read(programs, text, streamed)
-            reading.recognised = reading.recognised or _TTY.search(text) is not None
+            reading.recognised = reading.recognised or _WITHOUT_DISKS.search(text) is not None
             return reading
         reports, recognised = _stanzas(text)
         finished = [[iostat.finish(cells) for cells in report] for report in reports]

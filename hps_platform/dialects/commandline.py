@@ -5,17 +5,31 @@ Only as much of the shell's grammar as the commands of a collection plan use; no
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _REDIRECTION = re.compile(r"(?:(?<=\s)\d|&)?>{1,2}\s*(?:&\d|[^\s;|&\"']+)|<\s*[^\s;|&\"']+")
-_WRAPPERS = frozenset(
-    ("env", "sudo", "doas", "nice", "nohup", "time", "exec", "command", "timeout", "stdbuf", "ionice")
-)
+# Who runs a command: the one-letter options that take a value, and how many words name where it runs.
+_WRAPPERS: Mapping[str, tuple[str, int]] = {
+    **dict.fromkeys(("nohup", "time", "exec", "command", "busybox", "toybox"), ("", 0)),
+    "env": ("u", 0),
+    "sudo": ("ugpCT", 0),
+    "doas": ("uC", 0),
+    "nice": ("n", 0),
+    "ionice": ("cn", 0),
+    "stdbuf": ("ioe", 0),
+    "timeout": ("sk", 1),
+    "chroot": ("", 1),
+    "jexec": ("uU", 1),
+    "clogin": ("l", 1),
+    "zlogin": ("l", 1),
+}
 _KEYWORDS = frozenset(("while", "until", "do", "done", "if", "then", "else", "fi"))
 _SHELLS = frozenset(("sh", "bash", "ksh", "zsh", "csh", "tcsh", "dash"))
+_FEEDERS = frozenset(("echo", "printf", "yes"))
 _PRINTERS = frozenset(("cat", "head", "tail", "more", "grep", "egrep", "fgrep", "sed", "awk"))
 
 
@@ -94,10 +108,12 @@ def _unwrap(words: list[str]) -> list[str]:
     while words:
         if _ASSIGNMENT.fullmatch(words[0]) or words[0] in _KEYWORDS:
             words = words[1:]
-        elif words[0].rpartition("/")[2] in _WRAPPERS:
+        elif (wrapper := _WRAPPERS.get(words[0].rpartition("/")[2])) is not None:
+            valued, places = wrapper
             words = words[1:]
-            while words and (words[0].startswith("-") or re.fullmatch(r"\d+(?:\.\d+)?[smhd]?", words[0])):
-                words = words[1:]
+            while words and words[0].startswith("-"):
+                words = words[2 if len(words[0]) == 2 and words[0][1] in valued else 1 :]
+            words = words[places:]
         else:
             break
     return words
@@ -120,7 +136,10 @@ def _programs(words: list[str]) -> list[Program]:
 
 @lru_cache(maxsize=4096)
 def programs(command: str) -> tuple[Program, ...]:
-    """The programs whose output the command line prints: the first of each pipe, in order."""
+    """The programs whose output the command line prints: the first of each pipe, in order.
+
+    What only feeds the next one with words (`echo … | lanadmin`) is passed over.
+    """
     found: list[Program] = []
     current: list[str] = []
     piped = False
@@ -128,7 +147,9 @@ def programs(command: str) -> tuple[Program, ...]:
         if word.strip("();|&"):
             current.append(word)
             continue
-        if not piped:
+        pipe = word in ("|", "|&")
+        feeds = pipe and bool(current) and current[0].rpartition("/")[2] in _FEEDERS
+        if not piped and not feeds:
             found += _programs(current)
-        current, piped = [], word in ("|", "|&")
+        current, piped = [], pipe and (piped or not feeds)
     return tuple(found)

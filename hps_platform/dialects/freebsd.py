@@ -42,7 +42,7 @@ _VMSTAT = vmstat.Words(
 )
 
 # iostat -dx 2 (svc_t instead of the five times before FreeBSD 11; -C and -T put more cells behind the first disk's; -I
-# counts per interval and has no shares)
+# counts per interval and has no shares; `wait` instead of `qlen` before FreeBSD 9)
 #
 #                         extended device statistics
 # device       r/s     w/s     kr/s     kw/s  ms/r  ms/w  ms/o  ms/t qlen  %b
@@ -52,15 +52,17 @@ _DISKS: Mapping[str, tuple[str, float]] = {
     "ms/r": (iostat.READ_MS, 1),
     "ms/w": (iostat.WRITE_MS, 1),
     "qlen": ("queue_length", 1),
+    "wait": ("queue_length", 1),
 }
 
 
+_EVERY = (frozenset(("qlen", "wait")), frozenset(("kr/s", "kr/i")))  # one of each
 _MORE = ("tin", "tout", "us", "ni", "sy", "in", "id")
 
 
 def _disks(line: str) -> sampling.Table | None:
     names = line.split()
-    if names[0] != "device" or "qlen" not in names or not {"kr/s", "kr/i"} & set(names):
+    if names[0] != "device" or "actv" in names or not all(words.intersection(names) for words in _EVERY):
         return None
     own = [name for name in names if name not in _MORE]
     return iostat.DiskTable(iostat.parts_of(own, _DISKS), len(own), 0, more=len(names) - len(own))
@@ -89,8 +91,9 @@ _GROUPS = horizontal.Groups(
 # vm.stats.vm.v_free_count: 202756         /dev/ada1p3       4194304        0  4194304     0%
 # vm.stats.vm.v_inactive_count: 1120446    Total             8388608   102400  8286208     1%
 _VARIABLE = re.compile(r"\s*([a-z][a-z_0-9]*(?:\.[a-z_0-9]+)+)\s*[:=]\s*(\d+)\s*", re.ASCII)
+_SWAP_SPACE = re.compile(r"\s*(\d+)M/(\d+)M swap space\s*", re.ASCII)  # pstat -T
 _SWAP_HEADER = re.compile(r"\s*Device:?\s+(\S+)\s+Used:?(?:\s+Avail\s+Capacity.*)?\s*")
-_BLOCKS = re.compile(r"(\d+)([KMG]?)-blocks", re.ASCII)
+_BLOCKS = re.compile(r"(\d+)([kKMG]?)B?-blocks", re.ASCII)
 _POWERS = {"": 1 / 1024, "K": 1, "M": 1024, "G": 1024**2}
 _PAGES_TO_HAVE = ("free", "inactive", "cache")
 """Queues of pages that processes can have at once. `laundry` is dirty, and most of the buffer cache is `wire`."""
@@ -98,10 +101,10 @@ _PAGES_TO_HAVE = ("free", "inactive", "cache")
 
 def _unit(word: str) -> float | None:
     """KiB a block; 0 where each cell has its own unit."""
-    if word == "Size":
+    if word in ("Size", "Bytes"):
         return 0.0
     found = _BLOCKS.fullmatch(word)
-    return None if found is None else int(found[1]) * _POWERS[found[2]]
+    return None if found is None else int(found[1]) * _POWERS[found[2].upper()]
 
 
 def _area(line: str, unit: float) -> tuple[Number, Number] | None:
@@ -133,13 +136,24 @@ def _kib(values: Mapping[str, int]) -> dict[str, Number | None]:
     }
 
 
+def _unnamed(program: Program, text: str) -> dict[str, int]:
+    """What `sysctl -n` printed: numbers alone, in the order of the names it was given."""
+    names = [argument for argument in program.arguments if "." in argument]
+    lines = text.split()
+    if program.name != "sysctl" or not program.has("n") or len(names) != len(lines):
+        return {}
+    return {name: int(line) for name, line in zip(names, lines, strict=True) if line.isdigit()}
+
+
 def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
-    values: dict[str, int] = {}
+    values = _unnamed(programs[0], text)
     areas: list[tuple[Number, Number]] = []
     unit: float | None = None
     for line in text.split("\n"):
         if match := _VARIABLE.fullmatch(line):
             values[match[1]] = int(match[2])
+        elif match := _SWAP_SPACE.fullmatch(line):
+            areas.append((int(match[2]) * 1024, int(match[1]) * 1024))
         elif match := _SWAP_HEADER.fullmatch(line):
             unit = _unit(match[1])
         elif unit is not None and (area := _area(line, unit)):

@@ -2,11 +2,9 @@
 
 import re
 
-from hps_platform.dialects import hpuxdisks, interfaces, lanadmin, memory, mounts, processes, vmstat
+from hps_platform.dialects import freespace, hpuxdisks, interfaces, lanadmin, memory, mounts, processes, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
-from hps_platform.metrics import filesystem
-from hps_platform.metrics.sample import Row
 
 PLAN = (
     Plan("vmstat", "LC_ALL=C vmstat {interval}"),
@@ -59,20 +57,30 @@ _VMSTAT = vmstat.Words(
 # reserve       -    2048   -2048
 # memory     7811    4100    3711   52%
 # total     16003    6148    9855   38%       -       0    -
+#
+# Through `grep total` nothing of the header is left, and with -q only the total: there the options tell the unit.
 _UNITS = {"Kb": 1, "Mb": 1024, "Gb": 1024**2}
 _UNIT_LINE = re.compile(r"\s*(Kb|Mb|Gb)\s+\1\s+\1\s+PCT\b.*")
 _AREA = re.compile(r"(dev|localfs|network|fs|total)\s+(\d+)\s+(\d+)\s+(-?\d+)\s+(\d+)%.*", re.ASCII)
 
 
+_QUIET = re.compile(r"\s*(\d+)\s*\n\s*", re.ASCII)
+
+
 def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
-    unit = 0
-    recognised = False
+    unit = 1024 if programs[0].has("m") else 1
+    if programs[0].has("q") and (quiet := _QUIET.fullmatch(text)):
+        return Reading([memory.row(paging_total_kb=int(quiet[1]) * unit)], recognised=True)
+    lines = text.split("\n")
+    headed = any(_UNIT_LINE.fullmatch(line) for line in lines)
+    # What no newline ends may have been cut.
+    recognised = not headed and any(_AREA.match(line) for line in lines[:-1])
     areas: list[tuple[int, int]] = []
     row = None
-    for line in text.split("\n"):
+    for line in lines:
         if match := _UNIT_LINE.fullmatch(line):
             unit = _UNITS[match[1]]
-        elif unit and line.split()[:4] == ["TYPE", "AVAIL", "USED", "FREE"]:
+        elif headed and line.split()[:4] == ["TYPE", "AVAIL", "USED", "FREE"]:
             recognised = True
         elif recognised and (match := _AREA.match(line)):
             available, used = int(match[2]) * unit, int(match[3]) * unit
@@ -83,36 +91,6 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     if row is None and areas:
         row = memory.row(paging_total_kb=sum(area[0] for area in areas), paging_used_kb=sum(area[1] for area in areas))
     return Reading([] if row is None else [row], recognised=recognised)
-
-
-# df -k (bdf and df -P print a table)
-#
-# /home                  (/dev/vg00/lvol5       ) :   524288 total allocated Kb
-#                                                     310112 free allocated Kb
-#                                                     214176 used allocated Kb
-#                                                         41 % allocation used
-_ALLOCATED = re.compile(r"\s*(/.*?)\s*\((.*?)\s*\)\s*:\s*(\d+) total allocated Kb\s*", re.ASCII)
-_PART = re.compile(r"\s*(\d+) (free allocated Kb|used allocated Kb|% allocation used)\s*", re.ASCII)
-_PARTS = {"free allocated Kb": "avail_kb", "used allocated Kb": "used_kb", "% allocation used": "used_pct"}
-_MOUNTS = mounts.reader()
-_EMPTY_MOUNT: Row = {column.name: None for column in filesystem.FAMILY.columns}
-
-
-def _df(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
-    if "total allocated Kb" not in text:
-        return _MOUNTS.read(programs, text, streamed)
-    rows: dict[str, Row] = {}
-    duplicates = 0
-    row: Row = {}
-    for line in text.split("\n"):
-        if found := _ALLOCATED.fullmatch(line):
-            row = {**_EMPTY_MOUNT, "mount": found[1], "device": found[2], "size_kb": int(found[3])}
-        elif row and (part := _PART.fullmatch(line)):
-            row[_PARTS[part[2]]] = int(part[1])
-            if part[2] == "used allocated Kb" and row["size_kb"] and row["avail_kb"] is not None:
-                duplicates += row["mount"] in rows
-                rows[row["mount"]] = row
-    return Reading(list(rows.values()), recognised=True, duplicates=duplicates)
 
 
 # What stands above the columns: the groups of vmstat, the unit of swapinfo, the banner of sar, the title of lanadmin.
@@ -134,7 +112,7 @@ DIALECT = Dialect(
         "lanadmin": lanadmin.reader(),
         "nwmgr": lanadmin.reader(),
         "ps": processes.reader(),
-        "df": Reader("filesystem", _df),
+        "df": freespace.reader(),
         "bdf": mounts.reader(),
         "swapinfo": Reader("memory", _memory),
     },

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Reader, Reading
-from hps_platform.dialects.text import counter
+from hps_platform.dialects.text import counter, suffixed
 from hps_platform.metrics.netstat import FAMILY
 from hps_platform.metrics.sample import Row
 
@@ -33,8 +33,13 @@ _COUNTERS: Mapping[str, str] = {
 }
 _NETWORK = ("Network", "Net/Dest", "Address", "Address/Prefix")
 _MTU = re.compile(r"\d+", re.ASCII)
-_CELL = re.compile(r"\d+|-", re.ASCII)
+_HUMAN = re.compile(r"\d+(?:\.\d+)?[kKMGTPE]", re.ASCII)  # -h of BSD, in powers of 1000
+_CELL = re.compile(rf"\d+|-|{_HUMAN.pattern}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][\w.:/-]*\*?", re.ASCII)
+
+
+def _count(cell: str) -> int | None:
+    return round(suffixed(cell, 1000) or 0) if _HUMAN.fullmatch(cell) is not None else counter(cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class _Interfaces:
             return None
         for name, cell in zip(self.counters, cells, strict=True):
             if name:
-                row[name] = counter(cell)
+                row[name] = _count(cell)
         return row, any(word.lower().strip("<>").startswith("link") for word in between[1:])
 
 

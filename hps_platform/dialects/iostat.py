@@ -47,7 +47,7 @@ Convert = Callable[[str], Number | None]
 class DiskTable:
     """One header of iostat understood: `sampling.Table`. All cells but the disk's must be numbers or nulls."""
 
-    __slots__ = ("_clocked", "_convert", "_count", "_disk", "_more", "_parts", "_plain", "_totals")
+    __slots__ = ("_clocked", "_convert", "_count", "_disk", "_more", "_parts", "_totals")
 
     def __init__(
         self,
@@ -67,7 +67,6 @@ class DiskTable:
         self._clocked = clocked  # a time may follow the last cell
         self._more = more  # cells of another table that may follow, in the report's first row
         self._totals = totals  # names of rows that add up others
-        self._plain = convert is None
         self._convert = convert or number
 
     def counts(self, line: str) -> bool:
@@ -91,7 +90,7 @@ class DiskTable:
         if not name[0].isalpha() and is_number(name):  # a row of numbers only is of the CPU table that stands between
             return None
         row: Row = {"disk": name}
-        if self._plain and _POINTED.fullmatch(" ".join(words)) is not None:
+        if _POINTED.fullmatch(" ".join(words)) is not None:
             for index, part, factor in self._parts:
                 word = words[index]
                 value: Number | None = float(word) if "." in word else int(word)

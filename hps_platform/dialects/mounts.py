@@ -14,9 +14,11 @@ from hps_platform.dialects.text import LARGEST_SIZE, Number, is_message, number,
 from hps_platform.metrics.filesystem import FAMILY
 from hps_platform.metrics.sample import Row
 
-_EMPTY: Row = {column.name: None for column in FAMILY.columns}
+EMPTY: Row = {column.name: None for column in FAMILY.columns}
 
 _WORDS: Mapping[str, str] = {
+    "filesystem": "device",
+    "mounted-on": "mount",
     "used": "used",
     "available": "avail",
     "avail": "avail",
@@ -38,7 +40,7 @@ _WIDE_BLOCKS = re.compile(r"\b([MG]B) (blocks)\b")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 _DECIMAL_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}
 _HUMAN = 0.0
-_PSEUDO = frozenset(("/proc", "/aha"))
+PSEUDO = frozenset(("/proc", "/aha"))
 """Trees of the kernel that some systems give a size of some blocks."""
 
 _SIZE_CELL = r"-?\d+(?:[.,]\d+)?[KMGTPE]?i?B?|-"
@@ -53,8 +55,8 @@ class _Mounts:
     columns: tuple[str, ...]
     kib: float
     thousand: int  # what K stands for in counts of inodes
-    whole: re.Pattern[str]  # device, numbers, mount point
-    continued: re.Pattern[str]  # the second line of a wrapped row
+    whole: re.Pattern[str]  # a group for each column
+    continued: re.Pattern[str] | None  # the same without the device: the second line of a wrapped row
 
 
 def _block(word: str) -> float | None:
@@ -75,13 +77,11 @@ def _block(word: str) -> float | None:
 
 @lru_cache(maxsize=256)
 def _header(line: str) -> _Mounts | None:
-    """A header line: `Filesystem`, words that are all known, `Mounted on`."""
-    words = _WIDE_BLOCKS.sub(r"\1-\2", line).split()
-    if len(words) < 4 or words[0] != "Filesystem" or words[-2:] != ["Mounted", "on"]:
-        return None
+    """A header line: words that are all known, mostly with `Filesystem` first and `Mounted on` last."""
+    words = _WIDE_BLOCKS.sub(r"\1-\2", line).replace("Mounted on", "Mounted-on").split()
     columns: list[str] = []
     kib: float | None = None
-    for word in words[1:-2]:
+    for word in words:
         block = _block(word)
         if block is not None and kib is None:
             kib = block
@@ -90,24 +90,30 @@ def _header(line: str) -> _Mounts | None:
             columns.append(_WORDS[word.lower()])
         else:
             return None
-    if kib is None and not {"inodes", "iused"} & set(columns):
+    if len(columns) < 3 or "mount" not in columns or not {"size", "inodes", "iused"} & set(columns):
         return None
-    cells = r"\s+".join(f"({_pattern(column)})" for column in columns)
+    blanks = r"\s+"
+    cells = [_pattern(column) for column in columns]
     return _Mounts(
         tuple(columns),
         1.0 if kib is None else kib,
         1000 if "ifree" in words else 1024,  # BSD, which spells it in small letters
-        re.compile(rf"\s*(\S.*?)\s+{cells}\s+(/.*?)\s*", re.ASCII),
-        re.compile(rf"\s+{cells}\s+(/.*?)\s*", re.ASCII),
+        re.compile(rf"\s*{blanks.join(cells)}\s*", re.ASCII),
+        re.compile(rf"\s+{blanks.join(cells[1:])}\s*", re.ASCII) if columns[0] == "device" else None,
     )
 
 
 def _pattern(column: str) -> str:
+    """A group for the column's cell: names may hold blanks."""
+    if column == "mount":
+        return r"(/.*?)"
+    if column == "device":
+        return r"(\S.*?)"
     if column == "type":
-        return r"[A-Za-z]\S*|-"
+        return r"([A-Za-z]\S*|-)"
     if column.endswith("_pct"):
-        return _PCT_CELL
-    return _SIZE_CELL if column in ("size", "used", "avail", "free") else _COUNT_CELL
+        return f"({_PCT_CELL})"
+    return f"({_SIZE_CELL if column in ('size', 'used', 'avail', 'free') else _COUNT_CELL})"
 
 
 def _percentage(cell: str) -> Number | None:
@@ -125,10 +131,9 @@ def _size(cell: str, kib: float, base: int) -> Number | None:
     return scaled(number(cell), kib)
 
 
-def _row(mounts: _Mounts, device: str | None, cells: Sequence[str], mount: str, base: int) -> Row | None:
+def _row(mounts: _Mounts, cells: Sequence[str], base: int) -> Row | None:
     """The family's row; `None` for what has no size: `/proc` and its kin."""
-    row = _EMPTY.copy()
-    row["mount"], row["device"] = mount, device
+    row = EMPTY.copy()
     ifree: Number | None = None
     free = False
     for column, cell in zip(mounts.columns, cells, strict=True):
@@ -138,6 +143,8 @@ def _row(mounts: _Mounts, device: str | None, cells: Sequence[str], mount: str, 
             value = _size(cell, mounts.kib, base)
             free = free or column == "free"
             row["avail_kb" if column == "free" else f"{column}_kb"] = within(value, -LARGEST_SIZE, LARGEST_SIZE)
+        elif column in ("mount", "device"):
+            row[column] = cell or None
         elif column == "ifree":
             ifree = scaled(suffixed(cell, mounts.thousand), 1)
         elif column != "type":
@@ -149,7 +156,7 @@ def _row(mounts: _Mounts, device: str | None, cells: Sequence[str], mount: str, 
     extent = row["size_kb"] if "size" in mounts.columns else row["inodes"]
     if "size" not in mounts.columns and extent is None:
         extent = row["iused"]
-    return row if extent else None
+    return row if extent and row["mount"] not in PSEUDO else None
 
 
 def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
@@ -158,7 +165,6 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     mounts: _Mounts | None = None
     tables: set[str] = set()  # mount points of the table under way
     device = ""
-    name: str | None
     base = 1000 if programs[0].has("H") or "--si" in programs[0].arguments else 1024
     for line in text.split("\n"):
         if "Mounted on" in line:
@@ -171,18 +177,19 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
             continue
         match = mounts.whole.fullmatch(line)
         if match is not None and not is_message(line):
-            device, (name, *cells, mount) = "", match.groups()
+            device, cells = "", match.groups()
         else:
-            match = mounts.continued.fullmatch(line) if device else None
+            match = mounts.continued.fullmatch(line) if device and mounts.continued is not None else None
             if match is None:
                 device = device if is_message(line) else line.strip()
                 continue
             # Only a line of one word can be told from a banner that came between.
-            name, (*cells, mount) = device if len(device.split()) == 1 else None, match.groups()
+            cells = device if len(device.split()) == 1 else "", *match.groups()
             device = ""
-        row = _row(mounts, name, cells, mount, base)
-        if row is None or mount in _PSEUDO:
+        row = _row(mounts, cells, base)
+        if row is None:
             continue
+        mount = row["mount"]
         if mount in tables:
             reading.duplicates += 1
         tables.add(mount)

@@ -6,207 +6,30 @@ stands under the header.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Reader, Reading
-from hps_platform.dialects.text import Span, distance, number, scaled, seconds, spans, suffixed
+from hps_platform.dialects.pscolumns import (
+    COMMAND,
+    DURATION,
+    FIELDS,
+    FULL,
+    LONG_START,
+    OLD_BUSYBOX,
+    SHARE,
+    SIGNED,
+    START,
+    STATE,
+    TITLES,
+    TTY,
+)
+from hps_platform.dialects.text import Span, distance, spans
 from hps_platform.metrics.process import FAMILY
 from hps_platform.metrics.sample import Row
 
 _EMPTY: Row = {column.name: None for column in FAMILY.columns}
-
-
-def _whole(cell: str) -> int | None:
-    if cell.isdigit() and cell.isascii():
-        return int(cell)
-    value = number(cell)
-    if isinstance(value, float) or (value is not None and value < 0):
-        raise ValueError(cell)
-    return value
-
-
-_DECIMALS = 2
-"""The most that any ps prints of a share."""
-
-
-@lru_cache(maxsize=2048)
-def _share(cell: str) -> float | int | None:
-    value = number(cell)
-    if len(cell.replace(",", ".").partition(".")[2]) > _DECIMALS:
-        return None  # it grew into the next column
-    return value if value is None or 0 <= value <= 1_000_000 else None
-
-
-def _kib(cell: str) -> float | int | None:
-    """A size in KiB; busybox prints `24m` and `1g` for large ones."""
-    if cell.isdigit() and cell.isascii():
-        return int(cell)
-    if cell[-1:].lower() in ("m", "g", "t"):
-        value = suffixed(cell)
-        return None if value is None else scaled(value, 1 / 1024)
-    return _whole(cell)
-
-
-_COARSE = re.compile(r"(\d+)([hd])(\d\d)?", re.ASCII)
-
-
-def _duration(cell: str) -> float | int | None:
-    """A time; busybox prints `3h07` (hours, minutes), `12d05` (days, hours) and `140d` for long ones."""
-    if match := _COARSE.fullmatch(cell):
-        rest = int(match[3] or 0)
-        return int(match[1]) * 3600 + rest * 60 if match[2] == "h" else (int(match[1]) * 24 + rest) * 3600
-    return seconds(cell)
-
-
-def _word(cell: str) -> str | None:
-    return None if cell == "-" else cell
-
-
-def _text(cell: str) -> str:
-    return cell
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What a cell of a column may look like, and how it is read."""
-
-    read: Callable[[str], Any]
-    pattern: re.Pattern[str]
-    # Further words the cell may have, by a pattern of them all joined with one blank.
-    longer: re.Pattern[str] | None = None
-    more: int = 0
-
-
-_A = re.ASCII
-_WHOLE = _Kind(_whole, re.compile(r"\d+|-|xx", _A))
-_SIGNED = _Kind(_text, re.compile(r"-?\d+|-+|[A-Z]{2}", _A))
-_SHARE = _Kind(_share, re.compile(r"\d+(?:[.,]\d+)?|-", _A))
-_KIB = _Kind(_kib, re.compile(r"\d+(?:[.,]\d+)?[mgt]?|-", _A | re.IGNORECASE))
-_DURATION = _Kind(_duration, re.compile(r"(?:\d+-)?(?:\d+:){0,2}\d+(?:[.,]\d+)?|\d+[hd](?:\d\d)?|-", _A))
-_STATE = _Kind(_word, re.compile(r"[A-Za-z?][A-Za-z<>+]{0,6}|[01IORTSWXZA-]", _A))
-_USER = _Kind(_word, re.compile(r"\S+"))
-_ANY = _Kind(_text, re.compile(r"(?!\d+:\d\d)\S+", _A))
-_TTY = _Kind(_text, _ANY.pattern)
-_START = _Kind(
-    _text,
-    re.compile(
-        r"\d?\d:\d\d(?::\d\d|[AP]M)?|[A-Z][a-z]{2}[_-]?\d{1,2}(?:[AP]M)?|\d{4}|\d{1,2}[A-Z][a-z]{2}(?:\d\d)?|-", _A
-    ),
-    re.compile(r"[A-Z][a-z]{2} \d{1,2}", _A),
-    1,
-)
-_LONG_START = _Kind(
-    _text,
-    _START.pattern,
-    re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d{1,2} \d\d:\d\d:\d\d \d{4}|[A-Z][a-z]{2} \d{1,2}", _A),
-    4,
-)
-_COMMAND = _Kind(_text, re.compile(r".*", re.DOTALL))
-
-# Header word -> the family's column (or none) and what its cells look like. Words that mean another unit on one of the
-# systems (SZ: pages; SIZE: a data segment) stay without a column.
-_TITLES: Mapping[str, tuple[str | None, _Kind]] = {
-    "PID": ("pid", _WHOLE),
-    "PPID": ("ppid", _WHOLE),
-    "USER": ("user", _USER),
-    "UID": ("user", _USER),
-    "RUSER": ("user", _USER),
-    "EUSER": ("user", _USER),
-    "UNAME": ("user", _USER),
-    "%CPU": ("cpu_pct", _SHARE),
-    "%MEM": ("mem_pct", _SHARE),
-    "VSZ": ("vsz_kb", _KIB),
-    "VMSIZE": ("vsz_kb", _KIB),
-    "RSS": ("rss_kb", _KIB),
-    "S": ("state", _STATE),
-    "ST": ("state", _STATE),
-    "STAT": ("state", _STATE),
-    "STATE": ("state", _STATE),
-    "TIME": ("cpu_time_s", _DURATION),
-    "ELAPSED": ("elapsed_s", _DURATION),
-    "COMMAND": ("command", _COMMAND),
-    "CMD": ("command", _COMMAND),
-    "COMD": ("command", _COMMAND),
-    "ARGS": ("command", _COMMAND),
-    "STIME": (None, _START),
-    "START": (None, _START),
-    "STARTED": (None, _LONG_START),
-    "TTY": (None, _TTY),
-    "TT": (None, _TTY),
-    "C": (None, _SHARE),
-    "CPU": (None, _SHARE),
-    "%C": (None, _SHARE),
-    "NI": (None, _SIGNED),
-    "PRI": (None, _SIGNED),
-    "TPGID": (None, _SIGNED),
-    "RTPRIO": (None, _SIGNED),
-    **dict.fromkeys(("SZ", "SIZE", "TRS", "TSIZ", "LIM", "PGIN", "NLWP", "LWP", "THCNT", "TCNT"), (None, _WHOLE)),
-    **dict.fromkeys(("PGID", "SID", "PSR", "TID", "ZONEID", "RUID", "GID", "PGRP"), (None, _WHOLE)),
-    **dict.fromkeys(("WCHAN", "ADDR", "F", "GROUP", "RGROUP", "CLS", "ZONE", "WPAR", "COMM", "SESS"), (None, _ANY)),
-    **dict.fromkeys(("MWCHAN", "LOGIN", "CLASS", "PROJECT", "POOL", "FNAME", "CGROUP", "FLAGS", "LABEL"), (None, _ANY)),
-    **dict.fromkeys(
-        ("JID", "JOBC", "SL", "RE", "PAGEIN", "TASKID", "PROJID", "CTID", "LGRP", "PSET", "MAJFL", "MINFL", "DRS"),
-        (None, _WHOLE),
-    ),
-}
-
-# Field names of `-o` -> header words, for output whose header was switched off (`-o pid=`).
-_FIELDS: Mapping[str, str] = {
-    "pid": "PID",
-    "ppid": "PPID",
-    "pgid": "PGID",
-    "user": "USER",
-    "uname": "USER",
-    "uid": "UID",
-    "ruser": "RUSER",
-    "euser": "USER",
-    "pcpu": "%CPU",
-    "%cpu": "%CPU",
-    "pmem": "%MEM",
-    "%mem": "%MEM",
-    "vsz": "VSZ",
-    "vsize": "VSZ",
-    "rss": "RSS",
-    "rssize": "RSS",
-    "rsz": "RSS",
-    "s": "S",
-    "state": "S",
-    "stat": "STAT",
-    "time": "TIME",
-    "cputime": "TIME",
-    "cputimes": "TIME",
-    "times": "TIME",
-    "etime": "ELAPSED",
-    "etimes": "ELAPSED",
-    "args": "COMMAND",
-    "cmd": "COMMAND",
-    "command": "COMMAND",
-    "comm": "COMMAND",
-    "ucmd": "COMMAND",
-    "stime": "STIME",
-    "start": "STIME",
-    "start_time": "STIME",
-    "st": "STIME",
-    "lstart": "STARTED",
-    "tty": "TTY",
-    "tt": "TTY",
-    "tname": "TTY",
-    "ni": "NI",
-    "nice": "NI",
-    "pri": "PRI",
-    "c": "C",
-    "nlwp": "NLWP",
-    "lwp": "LWP",
-    "psr": "PSR",
-    "sz": "SZ",
-    "osz": "SZ",
-    "wchan": "WCHAN",
-}
-_FULL = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 
 
 class _Listing:
@@ -214,11 +37,11 @@ class _Listing:
 
     def __init__(self, titles: Sequence[str], heads: Sequence[Span] = ()) -> None:
         self._heads = heads
-        self._kinds = [_TITLES[title][1] for title in titles]
+        self._kinds = [TITLES[title][1] for title in titles]
         self._count = len(titles)
         wanted: dict[str, int] = {}
         for index, title in enumerate(titles):
-            column = _TITLES[title][0]
+            column = TITLES[title][0]
             # Of `comm,args` the last is the whole command line; of `user,uid` the first is the name.
             if column is not None and (column == "command" or column not in wanted):
                 wanted[column] = index
@@ -226,12 +49,17 @@ class _Listing:
         self._checked = tuple(
             (index, kind.pattern.fullmatch)
             for index, kind in enumerate(self._kinds)
-            if kind in (_START, _LONG_START, _SIGNED, _STATE, _SHARE) and (kind is not _SHARE or titles[index] == "C")
+            if kind in (START, LONG_START, SIGNED, STATE, SHARE) and (kind is not SHARE or titles[index] == "C")
         )
-        self._commanded = self._kinds[-1] is _COMMAND
+        self._commanded = self._kinds[-1] is COMMAND
+        inner = self._kinds.index(COMMAND) if COMMAND in self._kinds else self._count - 1
+        self._inner = inner if heads and inner < self._count - 1 else None
 
     def row(self, line: str, *, last: bool) -> Row | None:
         """The row a line holds. `last`: the line ends the text: without its last cell it was cut."""
+        cells: Sequence[str | None] | None = self._around(line, last=last)
+        if cells is not None:
+            return self._read(cells)
         words = line.split(None, self._count - 1)
         if len(words) == self._count:
             row = self._plain(words)
@@ -245,6 +73,22 @@ class _Listing:
             if cells is not None and last and cells[-1] is None:
                 return None
         return None if cells is None else self._read(cells)
+
+    def _around(self, line: str, *, last: bool) -> list[str] | None:
+        """With a command before other columns: what stands before and behind it is counted from both ends."""
+        if self._inner is None or (last and len(line) < self._heads[-1][1]):
+            return None
+        tail: list[str] = []
+        if self._commanded:  # the whole command line begins below its title
+            start = self._heads[-1][0]
+            if not line[start - 1 : start].isspace() or line[start : start + 1].isspace():
+                return None
+            line, tail = line[:start], [line[start:].rstrip()]
+        *cells, rest = line.split(None, self._inner) or [""]
+        cells += rest.rsplit(None, self._count - self._inner - 1 - len(tail))
+        cells += tail
+        fit = all(kind.pattern.fullmatch(cell) for kind, cell in zip(self._kinds, cells, strict=False))
+        return cells if fit and len(cells) == self._count else None
 
     def _plain(self, words: list[str]) -> Row | None:
         """One word a column, the rest is the command."""
@@ -277,7 +121,7 @@ class _Listing:
         cells: list[str | None] = []
         at = 0
         for kind in self._kinds:
-            if kind is _COMMAND and len(cells) == self._count - 1:
+            if kind is COMMAND and len(cells) == self._count - 1:
                 if at >= len(found):
                     return None
                 cells.append(line[found[at][0] :].rstrip())
@@ -300,9 +144,9 @@ class _Listing:
     def _sure(self, column: int, word: str) -> bool:
         """Whether the word is this column's: left out, a state or the last time would become part of the command."""
         kind = self._kinds[column]
-        if kind is _DURATION:
-            return ":" in word and _DURATION not in self._kinds[column + 1 :]
-        return kind is _STATE or (kind is _TTY and word in ("-", "?"))
+        if kind is DURATION:
+            return ":" in word and DURATION not in self._kinds[column + 1 :]
+        return kind is STATE or (kind is TTY and word in ("-", "?"))
 
     def _aligned(self, line: str) -> list[str | None] | None:
         """Cells by where they stand: the cheapest way to put words in columns from the left, leaving columns empty."""
@@ -369,17 +213,22 @@ def _joined(found: list[Span]) -> list[Span]:
     return out
 
 
-_OLD_BUSYBOX = {"Uid": "UID", "VmSize": "VMSIZE", "Stat": "STAT", "Command": "COMMAND"}
+@lru_cache(maxsize=512)
+def _header(line: str, program: Program) -> _Listing | None:
+    """A header line: all its words are column titles, PID among them, and it says more than one thing."""
+    heads = spans(line)
+    renamed = {**OLD_BUSYBOX, **_renamed(program)}
+    titles = [renamed.get(word, word) for _, _, word in heads]
+    if "PID" not in titles or len(titles) < 3 or any(title not in TITLES for title in titles):
+        return None
+    return _Listing(titles, heads)
 
 
 @lru_cache(maxsize=512)
-def _header(line: str) -> _Listing | None:
-    """A header line: all its words are column titles, PID among them, and it says more than one thing."""
-    heads = spans(line)
-    titles = [_OLD_BUSYBOX.get(word, word) for _, _, word in heads]
-    if "PID" not in titles or len(titles) < 3 or any(title not in _TITLES for title in titles):
-        return None
-    return _Listing(titles, heads)
+def _renamed(program: Program) -> dict[str, str]:
+    """Titles that the options give to columns (`-o vsz=KB`), with the usual ones. A title ends its option."""
+    given = [value.rpartition(",")[2].partition("=") for value in program.values("o")]
+    return {title: FIELDS[field.lower()] for field, _, title in given if title and field.lower() in FIELDS}
 
 
 @lru_cache(maxsize=512)
@@ -388,8 +237,8 @@ def _without_header(program: Program) -> _Listing | None:
     fields = [field for value in program.values("o") for field in value.replace(",", " ").split()]
     if not fields:
         letters = "".join(word[1:] for word in program.arguments if word.startswith("-") and not word.startswith("--"))
-        return _Listing(_FULL) if "f" in letters and not set(letters) - set("Aaefd") else None
-    titles = [_FIELDS.get(field.partition("=")[0].partition(":")[0].lower()) for field in fields]
+        return _Listing(FULL) if "f" in letters and not set(letters) - set("Aaefd") else None
+    titles = [FIELDS.get(field.partition("=")[0].partition(":")[0].lower()) for field in fields]
     known = [title for title in titles if title is not None]
     if len(known) < len(titles) or "PID" not in known:
         return None
@@ -403,13 +252,13 @@ def _read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     listing: _Listing | None = None
     reading = Reading()
     rows: dict[int, Row] = {}
-    headerless = not any("PID" in line and _header(line) is not None for line in lines)
+    headerless = not any(_header(line, programs[0]) for line in lines if "PID" in line)
     if headerless:
         listing = _without_header(programs[0])
     final = len(lines) - 1
     for index, line in enumerate(lines):
         if "PID" in line:
-            found = _header(line)
+            found = _header(line, programs[0])
             if found is not None:
                 listing = found
                 reading.recognised = True

@@ -3,7 +3,17 @@
 import re
 from collections.abc import Mapping
 
-from hps_platform.dialects import horizontal, iostat, memory, mounts, processes, sampling, sardisks, solarisnet, vmstat
+from hps_platform.dialects import (
+    freespace,
+    horizontal,
+    iostat,
+    memory,
+    processes,
+    sampling,
+    sardisks,
+    solarisnet,
+    vmstat,
+)
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading, Splitter
 from hps_platform.dialects.text import Number, suffixed
@@ -46,6 +56,8 @@ _VMSTAT = vmstat.Words(
 #     4.5   18.0  102.0  311.5  0.0  0.1    0.1    5.2   0   7 c1t0d0
 _DISKS: Mapping[str, tuple[str, float]] = {
     **iostat.EXTENDED,
+    "Kr/s": ("kb_read_s", 1),
+    "Kw/s": ("kb_wrtn_s", 1),
     "Mr/s": ("kb_read_s", 1024),
     "Mw/s": ("kb_wrtn_s", 1024),
     "wait": (iostat.WAITING, 1),
@@ -54,12 +66,13 @@ _DISKS: Mapping[str, tuple[str, float]] = {
 }
 
 
+_HEADS = frozenset(("device", "disk"))  # old ones say `disk`, and `Kr/s`
 _MORE = ("tin", "tout", "us", "sy", "wt", "dt", "id")
 
 
 def _disks(line: str) -> sampling.Table | None:
     names = line.split()
-    if "device" not in (names[0], names[-1]) or not {"actv", "wait"}.issubset(names):
+    if not _HEADS.intersection((names[0], names[-1])) or not {"actv", "wait"}.issubset(names):
         return None
     if names[-1] == "device":
         return iostat.DiskTable(iostat.parts_of(names, _DISKS), len(names), -1)
@@ -67,7 +80,7 @@ def _disks(line: str) -> sampling.Table | None:
     return iostat.DiskTable(iostat.parts_of(own, _DISKS), len(own), 0, more=len(names) - len(own))
 
 
-_DISK_LAYOUTS = iostat.layouts(_disks, "device")
+_DISK_LAYOUTS = iostat.layouts(_disks, "actv")
 _VALUED = "lT"
 _MOUNTED = re.compile(r" \(/[^\n)]*\)$", re.MULTILINE)
 
@@ -134,8 +147,9 @@ def _iostat() -> Reader:
 # total: 412304k bytes allocated + 88120k reserved = 500424k used, 7622616k available
 # Memory size: 16384 Megabytes
 _SWAP = re.compile(r"\s*total:\s*\S+(?: bytes)? allocated \+ \S+ reserved = (\S+) used, (\S+) available\s*", re.ASCII)
-_SIZE = re.compile(r"\s*Memory size:\s*(\d+) (Kilo|Mega|Giga)bytes\s*", re.ASCII | re.IGNORECASE)
-_SYSTEM = re.compile(r"System Configuration:", re.IGNORECASE)
+_SIZE = re.compile(r"\s*Memory size:\s*(\d+) (Kilo|Mega|Giga)bytes?\s*", re.ASCII | re.IGNORECASE)
+_SYSTEM = re.compile(r"System Configuration:|^\s*total:.* allocated \+", re.IGNORECASE)
+_MEGABYTES = re.compile(r"\s*(\d+)\s*\n\s*", re.ASCII)  # prtconf -m
 _UNITS = {"kilo": 1, "mega": 1024, "giga": 1024**2}
 
 # swap -l (blocks of 512 bytes; -k and -h print units; newer ones add `encrypted`)
@@ -155,6 +169,8 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     paging: tuple[Number, Number] | None = None
     areas: list[tuple[Number, Number]] = []
     listed = recognised = False
+    if programs[0].name == "prtconf" and programs[0].has("m") and (megabytes := _MEGABYTES.fullmatch(text)):
+        return Reading([memory.row(total_kb=int(megabytes[1]) * 1024)], recognised=True)
     for line in text.split("\n"):
         if match := _SWAP.fullmatch(line):
             sizes = [_swap_kb(cell) for cell in match.groups()]
@@ -203,7 +219,7 @@ DIALECT = Dialect(
         "sar": Reader("iostat", sardisks.read, lambda _: sardisks.Splitter()),
         **solarisnet.READERS,
         "ps": processes.reader(),
-        "df": mounts.reader(),
+        "df": freespace.reader(),
         "swap": _MEMORY,
         "prtconf": _MEMORY,
     },

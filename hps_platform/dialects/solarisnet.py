@@ -1,7 +1,7 @@
 """Interface counters of Solaris beside `netstat -in`, with bytes: `kstat -p`, `netstat -k` of old ones, `dladm -s`."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from hps_platform.dialects import interfaces
 from hps_platform.dialects.commandline import Program
@@ -15,6 +15,14 @@ from hps_platform.metrics.sample import Row
 # e1000g:0:mac:rbytes64   90120441
 # link:0:net0:ipackets64  812044
 # lo:0:lo0:ipackets       4411
+#
+# without -p, one kstat after the other
+# module: e1000g                          instance: 0
+# name:   mac                             class:    net
+#         ipackets64                      812044
+_MODULE = re.compile(r"module:\s+(\w+)\s+instance:\s+(\d+)\s*", re.ASCII)
+_NAME = re.compile(r"name:\s+(\S+)\s+class:\s+\S+\s*", re.ASCII)
+_STATISTIC = re.compile(r"\s+(\w+)\s+(\d+)\s*", re.ASCII)
 _KSTAT = re.compile(r"\s*([A-Za-z]\w*):(\d+):([^:\s]+):(\w+)\s+(\d+)\s*", re.ASCII)
 _WORDS = {
     "ipackets": "ipkts",
@@ -64,16 +72,29 @@ class _Counters:
         return Reading([row for row in counted if not interfaces.logical(row["interface"])], recognised=bool(self.rows))
 
 
+def _statistics(text: str) -> Iterator[tuple[str, str, str, str, str]]:
+    """Module, instance, name, statistic and value of each line that has one."""
+    module = instance = name = ""
+    for line in text.split("\n"):
+        if match := _KSTAT.fullmatch(line):
+            yield match[1], match[2], match[3], match[4], match[5]
+        elif match := _MODULE.match(line):
+            module, instance, name = match[1], match[2], ""
+        elif match := _NAME.match(line):
+            name = match[1]
+        elif name and (match := _STATISTIC.fullmatch(line)):
+            yield module, instance, name, match[1], match[2]
+
+
 def _kstat(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     found = _Counters()
     links: set[str] = set()
-    for line in text.split("\n"):
-        match = _KSTAT.fullmatch(line)
-        interface = _interface(*match.group(1, 2, 3)) if match is not None else None
-        if match is None or interface is None:
+    for module, instance, name, statistic, value in _statistics(text):
+        interface = _interface(module, instance, name)
+        if interface is None:
             continue
-        found.add(interface, match[4], match[5])
-        if match[1] in ("link", "lo"):
+        found.add(interface, statistic, value)
+        if module in ("link", "lo"):
             links.add(interface)
     # Where links have names of their own, the drivers' kstats say the same once more under another name.
     return found.reading(links if any(not name.startswith("lo") for name in links) else None)
@@ -100,10 +121,18 @@ def _netstat_k(text: str) -> Reading:
     return found.reading()
 
 
-# dladm show-link -s (Solaris 10 prints the words in lower case and no LINK)
+# dladm show-link -s (Solaris 10 prints the words in lower case and no LINK; show-vnic adds shares, and a row of totals)
 #
 # LINK            IPACKETS  RBYTES      IERRORS  OPACKETS     OBYTES      OERRORS
 # net0            812044    90120441    0        512044       40120441    0
+def _of_link(words: list[str], count: int) -> bool:
+    """Whether a line is a link's name, so many counters, and perhaps two shares."""
+    counted, shares = words[1 : count + 1], words[count + 1 :]
+    if len(counted) < count or len(shares) not in (0, 2) or words[0] == "Total":
+        return False
+    return all(word.isdigit() for word in counted) and all("." in word for word in shares)
+
+
 def _dladm(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     found = _Counters()
     names: list[str] = []
@@ -112,8 +141,8 @@ def _dladm(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         lower = [word.lower() for word in words]
         if {"ipackets", "rbytes", "opackets", "obytes"}.issubset(lower):
             names = lower[1:] if lower[0] == "link" else lower
-        elif names and len(words) == len(names) + 1 and all(word.isdigit() for word in words[1:]):
-            for name, word in zip(names, words[1:], strict=True):
+        elif names and _of_link(words, len(names)):
+            for name, word in zip(names, words[1:], strict=False):
                 found.add(words[0], name, word)
     reading = found.reading()
     reading.recognised = bool(names)

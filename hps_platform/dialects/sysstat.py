@@ -44,7 +44,8 @@ _DISKS: Mapping[str, tuple[str, float]] = {
 }
 _KIB_POWERS = {"k": 1, "K": 1, "M": 1024, "G": 1024**2, "T": 1024**3, "P": 1024**4}
 
-# iostat -xh 2: the device last, units and percent signs in the cells, several tables a report
+# iostat -xh 2: the device last, units and percent signs in the cells, several tables a report (--human: these cells in
+# the usual table)
 #
 #      r/s     rkB/s   rrqm/s  %rrqm r_await rareq-sz Device
 #    21.50    344.0k     2.00   8.5%    0.42    16.0k nvme0n1
@@ -61,11 +62,14 @@ def _human(cell: str) -> Number | None:
     return None if value is None else value * power
 
 
+_TOTALS = frozenset(("Total:",))
+
+
 def _header(line: str) -> sampling.Table | None:
     names = line.split()
     if names[0] in ("Device", "Device:", "Disks:"):
         parts = iostat.parts_of(names, _DISKS)
-        return iostat.DiskTable(parts, len(names), 0, totals=frozenset(("Total:",))) if parts else None
+        return iostat.DiskTable(parts, len(names), 0, convert=_human, totals=_TOTALS) if parts else None
     if names[-1] == "Device":
         parts = iostat.parts_of(names, _DISKS)
         # The table of discards has no part of ours, but its header belongs to the report all the same.

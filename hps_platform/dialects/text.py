@@ -154,6 +154,7 @@ _FAILURES = re.compile(
     r"""(?: not[ ]found \b | \b command[ ]or[ ]file[ ]not[ ]found | \b no[ ]such[ ][a-z] | \b bad[ ]command
     | permission[ ]denied | \b access[ ]denied | operation[ ]not[ ]permitted | not[ ]permitted | not[ ]authorized
     | not[ ]allowed[ ]to | permission[ ]to | not[ ]in[ ]the[ ]sudoers | \b privileged[ ]user
+    | \b only[ ](?: the[ ] )? root \b | \b superuser[ ]privileges | \b could[ ]not[ ](?: be[ ] )? load
     | not[ ]recognized | cannot[ ](?: execute | open | access | find | allocate | read | stat | load | create ) \b
     | can't[ ](?: open | find | read | stat | locate ) \b | \b unable[ ]to \b | \b failed[ ](?: to | setting ) \b
     | \b (?: is | are | currently )[ ]not[ ]
@@ -170,6 +171,7 @@ _FAILURES = re.compile(
     | \b try[ ]['`"\u2018]?\S+[ ]-{1,2}h(?:elp)? | ^\s*(?: usage | aufruf | utilisation | syntaxe? )\s*:
     | ^\s*(?: error | fehler | erreur | fatal )\s*[:,] | error[ ]parsing[ ] | exec(?: format[ ]error | ution[ ]error )
     | connection[ ](?: refused | reset | closed | timed[ ]out ) | ^\s* connection[ ]to[ ] .* closed
+    | \b no[ ]inet[ ]socket | \b invalid[ ]type[ ]of \b
     | \b could[ ]not[ ]resolve | host[ ]key[ ]verification | open[ ]failed: | allocation[ ]request[ ]failed
     | \b not[ ]responding \b | out[ ]of[ ]memory | not[ ]enough[ ]memory | no[ ]space[ ]left | device[ ]busy
     | read-only[ ]file[ ]system | resource[ ]temporarily[ ]unavailable | fork[ ](?: failed | function )

@@ -14,12 +14,13 @@ _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 _FACTORS: Mapping[str, tuple[float, ...]] = {
     "vmstat": (1, 4, 1024, 1024**2, 1024**3, 1000 / 1024, 1_000_000 / 1024),
     "iostat": (1, 0.5, 1000, 1024, 1024**2, 1 / 1024, 1000 / 1024, 1000**2 / 1024),
-    "netstat": (1,),
+    "netstat": (1, 1000, 1000**2, 1000**3),
     "process": (1, 1024, 1024**2, 1024**3),
     "filesystem": (
         1 / 1024,
         1,
         0.5,
+        8,
         1000,
         1024,
         1024**2,
@@ -38,7 +39,7 @@ DERIVED: Mapping[str, frozenset[str]] = {
     "iostat": frozenset(("tps", "kb_s", "service_time_ms", "queue_length")),
     "netstat": frozenset(),
     "process": frozenset(),
-    "filesystem": frozenset(("used_kb", "inodes")),
+    "filesystem": frozenset(("used_kb", "inodes", "iused")),
     "memory": frozenset(
         ("used_kb", "available_kb", "used_pct", "cached_kb", "paging_total_kb", "paging_used_kb", "paging_used_pct")
     ),
