@@ -1,4 +1,4 @@
-"""A whole demo: every service, the simulated fleet, three days of history, models and anomalies."""
+"""A whole demo: every service, the simulated fleet, two days of history, models and anomalies."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import httpx
 from hps_platform import settings
 from hps_platform.stack.ports import free_port
 
-DAYS = 3
+DAYS = 2
 SEED = 11
 USERNAME, PASSWORD = "ada", "a password for tests only"
 _PORTS = ("app_port", "dagster_port", "mlflow_port", "kafka_port", "postgres_port")

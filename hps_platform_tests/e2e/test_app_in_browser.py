@@ -233,8 +233,7 @@ def test_a_server_is_added_confirmed_changed_and_removed(open_page: OpenPage, de
     expect(page.get_by_role("button", name="Remove: second-login")).to_have_count(0)
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "size"), [("light", WIDE), ("dark", NARROW)], ids=["light-wide", "dark-narrow"])
 def test_every_page_fits_in_both_themes(
     open_page: OpenPage, demo_app: DemoApp, screenshots: Path, theme: str, size: tuple[int, int]
 ) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import Row, Sample
@@ -44,6 +46,14 @@ def begin_at_end(dsn: str, bootstrap: str) -> None:
             " ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
             [(topic, number, high) for (topic, number), (_, high) in watermarks(bootstrap, TOPICS).items()],
         )
+
+
+def expire(bootstrap: str, topic: str) -> None:
+    """Makes a topic forget its messages."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions
+    for future in admin.delete_records([TopicPartition(topic, number, -1) for number in partitions]).values():
+        future.result()
 
 
 def behind(dsn: str, bootstrap: str) -> int:

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from hps_platform.cli.replay import app
@@ -15,7 +13,7 @@ from hps_platform.metrics.sample import Row, Sample
 from hps_platform.store import completeness, events
 from hps_platform.store.database import session
 from hps_platform.stream import Producer
-from hps_platform_tests.integration.landing.ground import behind, count, fetch, ledger_sums, now_ms, send_sample
+from hps_platform_tests.integration.landing.ground import behind, count, expire, fetch, ledger_sums, now_ms, send_sample
 
 # Topics outlive a test: a range that no other test's samples lie in.
 LONG_AGO_MS = 30 * 86_400_000
@@ -202,10 +200,7 @@ def test_text_that_nobody_reads_keeps_its_rows(dsn: str, bootstrap: str, produce
 def test_an_expired_range_says_since_when_it_is_possible(dsn: str, bootstrap: str, producer: Producer) -> None:
     send_sample(producer, 1, now_ms(), [{"used_pct": 1.0}], family="memory")
     producer.flush(10)
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.list_topics("hps.memory", timeout=10)  # a new client knows no partitions yet
-    for future in admin.delete_records([TopicPartition("hps.memory", number, -1) for number in range(3)]).values():
-        future.result()
+    expire(bootstrap, "hps.memory")
     now = moment(now_ms())
     with pytest.raises(NotFound, match=r"keeps hps.memory since \d{4}-\d\d-\d\dT"):
         replay(dsn, bootstrap, "memory", now - timedelta(days=2), now - timedelta(days=1))

@@ -8,8 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from hps_platform.errors import FencedOut
 from hps_platform.landing import CommitReport, Outcome, WindowReport, groups, run_window, should_start
@@ -23,6 +21,7 @@ from hps_platform_tests.integration.landing.ground import (
     behind,
     count,
     differences,
+    expire,
     fetch,
     ledger_sums,
     now_ms,
@@ -197,11 +196,7 @@ def test_expired_offsets_are_an_explained_gap(dsn: str, bootstrap: str, producer
     for number in range(30):
         send_sample(producer, number, at, [{"used_pct": 1.0}], family="memory")
     producer.flush(10)
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    partitions = range(3)
-    ends = admin.delete_records([TopicPartition("hps.memory", number, -1) for number in partitions])
-    for future in ends.values():
-        future.result()
+    expire(bootstrap, "hps.memory")
     send_sample(producer, 1, at + 1, [{"used_pct": 2.0}], family="memory")
     producer.flush(10)
     report = land_all(dsn, bootstrap)
