@@ -5,6 +5,7 @@ import re
 from hps_platform.dialects import freespace, hpuxdisks, interfaces, lanadmin, memory, mounts, processes, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
+from hps_platform.dialects.text import lone_number
 
 PLAN = (
     Plan("vmstat", "LC_ALL=C vmstat {interval}"),
@@ -64,13 +65,10 @@ _UNIT_LINE = re.compile(r"\s*(Kb|Mb|Gb)\s+\1\s+\1\s+PCT\b.*")
 _AREA = re.compile(r"(dev|localfs|network|fs|total)\s+(\d+)\s+(\d+)\s+(-?\d+)\s+(\d+)%.*", re.ASCII)
 
 
-_QUIET = re.compile(r"\s*(\d+)\s*\n\s*", re.ASCII)
-
-
 def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
     unit = 1024 if programs[0].has("m") else 1
-    if programs[0].has("q") and (quiet := _QUIET.fullmatch(text)):
-        return Reading([memory.row(paging_total_kb=int(quiet[1]) * unit)], recognised=True)
+    if programs[0].has("q") and (total := lone_number(text)) is not None:
+        return Reading([memory.row(paging_total_kb=total * unit)], recognised=True)
     lines = text.split("\n")
     headed = any(_UNIT_LINE.fullmatch(line) for line in lines)
     # What no newline ends may have been cut.

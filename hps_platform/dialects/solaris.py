@@ -16,7 +16,7 @@ from hps_platform.dialects import (
 )
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading, Splitter
-from hps_platform.dialects.text import Number, suffixed
+from hps_platform.dialects.text import Number, lone_number, suffixed
 
 PLAN = (
     Plan("vmstat", "LC_ALL=C vmstat {interval}"),
@@ -149,7 +149,6 @@ def _iostat() -> Reader:
 _SWAP = re.compile(r"\s*total:\s*\S+(?: bytes)? allocated \+ \S+ reserved = (\S+) used, (\S+) available\s*", re.ASCII)
 _SIZE = re.compile(r"\s*Memory size:\s*(\d+) (Kilo|Mega|Giga)bytes?\s*", re.ASCII | re.IGNORECASE)
 _SYSTEM = re.compile(r"System Configuration:|^\s*total:.* allocated \+", re.IGNORECASE)
-_MEGABYTES = re.compile(r"\s*(\d+)\s*\n\s*", re.ASCII)  # prtconf -m
 _UNITS = {"kilo": 1, "mega": 1024, "giga": 1024**2}
 
 # swap -l (blocks of 512 bytes; -k and -h print units; newer ones add `encrypted`)
@@ -169,8 +168,8 @@ def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading
     paging: tuple[Number, Number] | None = None
     areas: list[tuple[Number, Number]] = []
     listed = recognised = False
-    if programs[0].name == "prtconf" and programs[0].has("m") and (megabytes := _MEGABYTES.fullmatch(text)):
-        return Reading([memory.row(total_kb=int(megabytes[1]) * 1024)], recognised=True)
+    if programs[0].name == "prtconf" and programs[0].has("m") and (megabytes := lone_number(text)) is not None:
+        return Reading([memory.row(total_kb=megabytes * 1024)], recognised=True)
     for line in text.split("\n"):
         if match := _SWAP.fullmatch(line):
             sizes = [_swap_kb(cell) for cell in match.groups()]

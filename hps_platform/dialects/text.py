@@ -51,6 +51,15 @@ def is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell) is not None or cell.lower() in NULLS
 
 
+_LONE = re.compile(r"\s*(\d+)\s*\n\s*", re.ASCII)
+
+
+def lone_number(text: str) -> int | None:
+    """The number that is all of a text, with the end of its line: without that it may have been cut."""
+    found = _LONE.fullmatch(text)
+    return None if found is None else int(found[1])
+
+
 def within(value: Number | None, low: float, high: float) -> Number | None:
     """`value`, or `None` where it is not plausible."""
     return value if value is not None and low <= value <= high else None

@@ -1,7 +1,7 @@
 """Real servers for tests: a throw-away PostgreSQL and Kafka for the session, an empty database for each test."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -12,6 +12,9 @@ from hps_platform.stack.kafka import Kafka
 from hps_platform.stack.ports import free_port
 from hps_platform.stack.postgres import Postgres
 from hps_platform.store.database import migrate
+
+NewDatabase = Callable[[], str]
+"""Makes a database and returns its URL."""
 
 
 @pytest.fixture(scope="session")
@@ -37,23 +40,27 @@ def postgres_dsn(postgres_server: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: Postgres) -> str:
-    """A database with the newest schema that nobody is connected to; migrating takes longer than copying it."""
-    name = "template_migrated"
-    postgres_server.create_databases(name)
-    migrate(postgres_server.dsn(name))
-    return name
+def new_migrated(postgres_server: Postgres) -> NewDatabase:
+    """Makes databases with the newest schema and no rows: migrating takes longer than copying one that was."""
+    template = "template_migrated"
+    postgres_server.create_databases(template)
+    migrate(postgres_server.dsn(template))
+
+    def copied() -> str:
+        name = f"t_{uuid.uuid4().hex}"
+        with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as conn:
+            conn.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
+        return postgres_server.dsn(name)
+
+    return copied
 
 
 @pytest.fixture
-def migrated_dsn(postgres_server: Postgres, migrated_template: str) -> str:
+def migrated_dsn(new_migrated: NewDatabase) -> str:
     """The URL of a new database with the newest schema and no rows."""
-    name = f"t_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as conn:
-        conn.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
-        )
-    return postgres_server.dsn(name)
+    return new_migrated()
 
 
 @pytest.fixture(scope="session")

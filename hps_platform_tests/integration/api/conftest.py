@@ -25,8 +25,8 @@ from dash_app.session import current_user
 from hps_platform import access, settings, stream
 from hps_platform.settings import Settings
 from hps_platform.stack.ports import free_port
-from hps_platform.stack.postgres import Postgres
-from hps_platform.store.database import Database, migrate
+from hps_platform.store.database import Database
+from hps_platform_tests.integration.services import NewDatabase
 
 PASSWORD = "correct horse battery"
 
@@ -116,15 +116,11 @@ def settings_for(dsn: str, bootstrap: str, data_dir: Path, **more: Any) -> Setti
 
 
 @pytest.fixture(scope="session")
-def web(postgres_server: Postgres, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def web(new_migrated: NewDatabase, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """One application for the session, with the accounts `admin` and `viewer`."""
-    name = f"web_{uuid.uuid4().hex}"
-    postgres_server.create_databases(name)
-    dsn = postgres_server.dsn(name)
-    migrate(dsn)
     stream.ensure_topics(kafka, partitions=3, replication=1, retention_hours=1)
     port = free_port()
-    chosen = settings_for(dsn, kafka, tmp_path_factory.mktemp("web"), app_port=port)
+    chosen = settings_for(new_migrated(), kafka, tmp_path_factory.mktemp("web"), app_port=port)
     with Database(chosen.dsn()) as db:
         access.add_user(db, "admin", PASSWORD, is_admin=True)
         access.add_user(db, "viewer", PASSWORD)

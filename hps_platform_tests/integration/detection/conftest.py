@@ -1,6 +1,5 @@
 """Fixtures of the detection tests: a platform with one trained server, shared because training takes seconds."""
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,11 +10,11 @@ from cryptography.fernet import Fernet
 
 from hps_platform import detection
 from hps_platform.model_registry import ModelRegistry
-from hps_platform.stack.postgres import Postgres
-from hps_platform.store import database, rollups, servers
+from hps_platform.store import rollups, servers
 from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 from hps_platform_tests.integration.detection import samples
+from hps_platform_tests.integration.services import NewDatabase
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,12 @@ class Platform:
 
 @pytest.fixture(scope="module")
 def platform(
-    postgres_server: Postgres, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+    new_migrated: NewDatabase, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
     """Three servers: three days of samples (the last two hours not yet rolled up), two hours, and none."""
-    name = f"t_{uuid.uuid4().hex}"
-    postgres_server.create_databases(name)
-    dsn = postgres_server.dsn(name)
-    database.migrate(dsn)
     box = SecretBox(Fernet.generate_key().decode())
     cache = tmp_path_factory.mktemp("models")
-    with Database(dsn) as db:
+    with Database(new_migrated()) as db:
         with db.connection() as conn:
             ids = [
                 servers.add_server(conn, box, {"hostname": host, "ssh_username": "monitor"}).id
