@@ -115,7 +115,7 @@ class _Pending:
     recognised: dict[int, tuple[str, Host, float | None]] = field(default_factory=dict)
     plans: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
-    seen: dict[int, datetime] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)  # epoch milliseconds
 
     def urgent(self) -> bool:
         return bool(self.states or self.recognised or self.plans or self.events)
@@ -193,7 +193,7 @@ class Registry:
         self._pending.events.append(Event(server_id, datetime.now(UTC), kind, message, details))
 
     def note_seen(self, server_id: int, epoch_ms: int) -> None:
-        self._pending.seen[server_id] = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+        self._pending.seen[server_id] = epoch_ms
 
     async def write_forever(self) -> None:
         """Writes what was noted: states and events within a second, sightings every few seconds."""
@@ -229,7 +229,11 @@ class Registry:
             servers.planned(conn, batch.plans)
             events.record(conn, list(batch.events))
             if batch.seen:
-                servers.seen(conn, batch.seen)
+                moments = {
+                    server_id: datetime.fromtimestamp(epoch_ms / 1000, UTC)
+                    for server_id, epoch_ms in batch.seen.items()
+                }
+                servers.seen(conn, moments)
 
 
 def _write_recognised(

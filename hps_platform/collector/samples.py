@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from hps_platform import dialects
 from hps_platform.dialects import Outcome, Parsed, PlannedCommand
@@ -291,6 +292,7 @@ def busiest(output: Output, rows: Sequence[Row]) -> tuple[str, list[Row]]:
     return (short if again.rows == kept else output.text), kept
 
 
+@lru_cache(maxsize=4096)
 def _measured_s(planned: PlannedCommand) -> float:
     """How long the command measures for, which of a one-shot is less than how often it is run."""
     intervals = (program.interval for program in programs(planned.command))

@@ -32,6 +32,7 @@ from hps_platform.collector.slot import Slot
 from hps_platform.collector.spool import Message
 from hps_platform.dialects import Host
 from hps_platform.errors import DatabaseUnavailable, InvalidInput
+from hps_platform.garbage import seldom_searched
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import STREAMED, DeadLetter, Sample
 from hps_platform.ssh import Reactor
@@ -220,6 +221,10 @@ class Collector:
 
     async def run(self) -> None:
         """Returns after `stop`, or in `once` when every host has answered or failed."""
+        with seldom_searched(100_000, whole=1_000):
+            await self._run()
+
+    async def _run(self) -> None:
         _allow_many_files()
         self._stopping = asyncio.Event()
         self._reactor = Reactor()

@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,13 @@ class Message:
     key: bytes
     value: bytes
     headers: Sequence[tuple[str, bytes]] = ()
+    size: int = field(init=False, compare=False)
 
-    @property
-    def size(self) -> int:
-        return len(self.value) + sum(len(name) + len(value) for name, value in self.headers) + 200
+    def __post_init__(self) -> None:
+        size = len(self.value) + 200
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        object.__setattr__(self, "size", size)
 
 
 def _encoded(message: Message) -> bytes:

@@ -46,6 +46,7 @@ def _kib(cell: str) -> float | int | None:
 _COARSE = re.compile(r"(\d+)([hd])(\d\d)?", re.ASCII)
 
 
+@lru_cache(maxsize=16_384)  # most processes have used little, and none since they were looked at last
 def _duration(cell: str) -> float | int | None:
     """A time; busybox prints `3h07` (hours, minutes), `12d05` (days, hours) and `140d` for long ones."""
     if match := _COARSE.fullmatch(cell):

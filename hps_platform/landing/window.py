@@ -1,16 +1,15 @@
 """One landing run: takes the group's lease, drains every topic until its window is over or a successor takes over."""
 
-import gc
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from hps_platform.errors import DatabaseUnavailable, FencedOut, KafkaUnavailable
+from hps_platform.garbage import seldom_searched
 from hps_platform.landing import sequence
 from hps_platform.landing.decoding import Batch
 from hps_platform.landing.pipeline import Pipeline
@@ -54,21 +53,6 @@ EVERYTHING = Group()
 def groups(count: int) -> list[Group]:
     """All partitions in `count` groups."""
     return [Group(number, count) for number in range(count)]
-
-
-@contextmanager
-def _patient_collector() -> Iterator[None]:
-    """Python's collector looks at all that is alive again and again while batches of small objects are made: half of
-    the reading. None of them is part of a cycle, so it may come seldom meanwhile.
-    """
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(1_000_000, 50, 1000)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class _Heartbeat:
@@ -148,7 +132,10 @@ class _Run:
             self.report.fence = self.fence
             logger.info("landing %s: run %s holds fence %d", self.group, self.run_id, self.fence)
             try:
-                with _patient_collector(), _Heartbeat(self.dsn, self.group, self.run_id, self.fence) as heartbeat:
+                with (
+                    seldom_searched(1_000_000, whole=50_000),
+                    _Heartbeat(self.dsn, self.group, self.run_id, self.fence) as heartbeat,
+                ):
                     outcome = self._retrying(lambda: self._drain(heartbeat), self._is_over)
             finally:  # also when it is interrupted: nobody should have to wait until the lease is stale
                 if outcome is not Outcome.HANDED_OVER:

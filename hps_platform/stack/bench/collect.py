@@ -7,6 +7,7 @@ its own PostgreSQL and Kafka. What the fleet has printed is compared with what a
 import json
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,8 @@ def _collect(base: Ground, broker: psutil.Process, hosts: int, seconds: float, t
     return {
         "cpu_share": shares["collector"],
         **_compared(fleet, ids, arrived, (began_ms, ended_ms)),
-        "dead_letters": dead,
+        "dead_letters": dead.total(),
+        "dead_letter_reasons": dict(dead.most_common(5)),
         "rss_kb_per_host": round((full_kb - empty_kb) / hosts, 1),
         "rss_mb": round(full_kb / 1024, 1),
         "connected_s": round(connected_s, 1),
@@ -157,14 +159,18 @@ class Arrived:
     stamps: list[int]
 
 
-def _arrived(bootstrap: str) -> tuple[dict[tuple[int, str], Arrived], int]:
-    """By server id and family; and the number of dead letters."""
+def _arrived(bootstrap: str) -> tuple[dict[tuple[int, str], Arrived], Counter[str]]:
+    """By server id and family; and the dead letters by family and reason."""
     ends = {place: high for place, (_, high) in stream.watermarks(bootstrap, stream.topics()).items()}
     found: dict[tuple[int, str], Arrived] = {}
+    dead: Counter[str] = Counter()
     families = {family.topic: name for name, family in FAMILIES.items()}
     with stream.RangeReader(bootstrap, dict.fromkeys(ends, 0)) as reader:
         while any(position < ends[place] for place, position in reader.positions().items()):
             for record in reader.read(5_000, 1.0):
+                if record.topic == wire.DEAD_LETTER_TOPIC:
+                    letter = wire.decode_dead_letter(record.value)
+                    dead[f"{letter['family']}: {letter['reason']}"] += 1
                 name = families.get(record.topic)
                 if name is None:
                     continue
@@ -172,7 +178,7 @@ def _arrived(bootstrap: str) -> tuple[dict[tuple[int, str], Arrived], int]:
                 samples = found.setdefault(key, Arrived([], []))
                 samples.seqs.append(int(record.headers["seq"]))
                 samples.stamps.append(orjson.loads(record.value.partition(b"\n")[0])["timestamp"])
-    return found, sum(end for (topic, _), end in ends.items() if topic == wire.DEAD_LETTER_TOPIC)
+    return found, dead
 
 
 def _compared(
