@@ -32,6 +32,9 @@ _STREAMED = ("vmstat", "iostat")
 _SLOW_INTERVAL_S = 60.0
 _INTERVALS = {name: floor.INTERVAL_S if name in _STREAMED else _SLOW_INTERVAL_S for name in FAMILIES}
 _CONNECT_WITHIN_S = 240.0
+_STOPPING_MS = 1_500
+"""Streams are silent by then. A command that is answered while the collector stops is nobody's loss."""
+_ANSWER_MS = 500
 
 Ints = npt.NDArray[np.int64]
 
@@ -106,13 +109,14 @@ def _collect(base: Ground, broker: psutil.Process, hosts: int, seconds: float, t
     full_kb = collector.watched.memory_info().rss // 1024
     fleet.part.process.send_signal(signal.SIGUSR1)
     _quiet(base.bootstrap)
+    cut_ms = time.time_ns() // 1_000_000 - _STOPPING_MS
     collector.stop()
     fleet.part.stop()
     tell("comparing what was printed with what arrived")
     arrived, dead = _arrived(base.bootstrap)
     return {
         "cpu_share": shares["collector"],
-        **_compared(fleet, ids, arrived, (began_ms, ended_ms)),
+        **_compared(fleet, ids, arrived, (began_ms, ended_ms), cut_ms),
         "dead_letters": dead.total(),
         "dead_letter_reasons": dict(dead.most_common(5)),
         "rss_kb_per_host": round((full_kb - empty_kb) / hosts, 1),
@@ -182,9 +186,13 @@ def _arrived(bootstrap: str) -> tuple[dict[tuple[int, str], Arrived], Counter[st
 
 
 def _compared(
-    fleet: Fleet, ids: Mapping[int, int], arrived: Mapping[tuple[int, str], Arrived], window: tuple[int, int]
+    fleet: Fleet,
+    ids: Mapping[int, int],
+    arrived: Mapping[tuple[int, str], Arrived],
+    window: tuple[int, int],
+    cut_ms: int,
 ) -> dict[str, Any]:
-    """What the fleet counted, beside what arrived."""
+    """What the fleet counted, beside what arrived; of what was printed after `cut_ms` nothing is missed."""
     tally = json.loads((fleet.directory / "printed.json").read_text())
     lines: Ints = np.fromfile(fleet.directory / "printed.reports", dtype=np.int64).reshape(-1, 4)
     printed: dict[tuple[int, int], Ints] = {}
@@ -199,7 +207,10 @@ def _compared(
         for planned in dialects.plan(fleet.listed["hosts"][place]["os"], _INTERVALS):
             due = printed.get((place, places.get(planned.command, -1)), np.zeros(0, dtype=np.int64))
             samples = arrived.get((server_id, planned.family), Arrived([], []))
-            lost += max(0, len(due) - len(set(samples.seqs)))
+            there = {
+                seq for seq, stamp in zip(samples.seqs, samples.stamps, strict=True) if stamp <= cut_ms + _ANSWER_MS
+            }
+            lost += max(0, int((due <= cut_ms).sum()) - len(there))
             if planned.stream:
                 slips.append(_slip(due, samples, window))
     slip = np.concatenate(slips) if slips else np.zeros(1)
