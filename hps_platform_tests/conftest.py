@@ -1,7 +1,7 @@
-"""Fixtures that every test may use, and how `make test` deals tests out to two processes.
+"""Fixtures that every test may use, and how `make test` deals tests out to several processes.
 
 A file's tests stay together, as they share servers; all of `e2e` stays together, as it shares one demo, and comes
-first, as it takes longest.
+first, as it takes longest. What needs an MLflow server stays together as well: one takes ten seconds of CPU to start.
 """
 
 from typing import TYPE_CHECKING
@@ -20,10 +20,16 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
+_TOGETHER = {
+    "e2e": ("/e2e/",),
+    "models": ("/integration/detection/", "/integration/model_registry/", "/integration/api/test_anomaly_detection"),
+}
+
+
 class _ByPart(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "e2e" if "/e2e/" in file else file
+        return next((part for part, files in _TOGETHER.items() if any(name in file for name in files)), file)
 
 
 @pytest.hookimpl(optionalhook=True)

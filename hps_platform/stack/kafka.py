@@ -3,6 +3,7 @@
 Topics and messages belong to `hps_platform.stream`; here is only the process: its Java, jars, files and health.
 """
 
+import base64
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ import socket
 import struct
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +111,7 @@ class Kafka:
         if not (logs / "meta.properties").exists():
             # A format that was cut off leaves files that a second one refuses.
             shutil.rmtree(logs, ignore_errors=True)
-            self._tool("format", "-t", self._tool("random-uuid"), "-c", str(self._properties), "--standalone")
+            self._tool("format", "-t", _cluster_id(), "-c", str(self._properties), "--standalone")
 
     @property
     def _properties(self) -> Path:
@@ -122,14 +124,13 @@ class Kafka:
     def _java_command(self, *jvm: str) -> list[str]:
         return [self._java, *jvm, f"-Dlog4j2.configurationFile={self._logging}", "-cp", self._classpath]
 
-    def _tool(self, *arguments: str) -> str:
-        """Run Kafka's storage tool and return its last line."""
+    def _tool(self, *arguments: str) -> None:
+        """Run Kafka's storage tool."""
         command = [*self._java_command("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S)
         if done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise StackError(f"Kafka's storage tool failed: {said[-1] if said else done.returncode}")
-        return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
 
     def command(self) -> list[str]:
         """The broker in the foreground; after `prepare()`. SIGTERM ends it in order."""
@@ -164,6 +165,13 @@ class Kafka:
     def ready(self) -> bool:
         """Whether the broker answers requests."""
         return answers(self.host, self.port)
+
+
+def _cluster_id() -> str:
+    """A UUID as `kafka.tools.StorageTool random-uuid` prints them, without a Java of its own: base64, no dash first."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass
+    return text
 
 
 def answers(host: str, port: int, timeout_s: float = 2.0) -> bool:
