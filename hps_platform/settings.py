@@ -8,7 +8,7 @@ them here, so nothing has to be exported. Nothing in this module connects to any
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -130,6 +130,11 @@ class Settings(BaseSettings):
     )
     landing_window_minutes: float = Field(10.0, gt=0, le=720, description="How long one landing run lasts")
     alert_budget: float = Field(0.25, gt=0, le=100, description="Anomaly alarms allowed per server and day")
+    training_jobs: int = Field(2, ge=0, le=1024, description="Models that are trained at once; 0 for one a core")
+    training_backend: Literal["threading", "loky", "dask"] = Field(
+        "threading", description="Where models are trained: threads, processes (loky) or a Dask cluster"
+    )
+    dask_scheduler: str = Field("", description="Address of the Dask cluster's scheduler, such as tcp://dask:8786")
 
     # The archive, and how long what stays
     archive_url: str = Field(

@@ -9,6 +9,7 @@ from hps_platform.cli.database import database
 from hps_platform.errors import NotFound
 
 if TYPE_CHECKING:
+    from hps_platform.detection import ModelEvent
     from hps_platform.model_registry import ModelRegistry, Version
 
 app = typer.Typer(no_args_is_help=True, help="The registered models.")
@@ -16,22 +17,27 @@ app = typer.Typer(no_args_is_help=True, help="The registered models.")
 
 @app.command("list")
 def list_models(as_json: bool = typer.Option(False, "--json", help="One JSON object a model, as a list.")) -> None:
-    """The champion of every server."""
+    """The champion of every server, and what last happened to its models."""
+    from hps_platform import detection
+
     registry = _registry()
+    with database() as db:
+        happened = detection.last_events(db)
     rows = []
     for name, version in sorted(registry.champions().items(), key=lambda item: _server_id(item[0])):
-        rows.append(_row(registry.version(name, version)))
+        last = happened.get(name)
+        rows.append({**_row(registry.version(name, version)), "last_event": _event(last) if last else None})
     if as_json:
         typer.echo(json.dumps(rows))
         return
     if not rows:
         typer.echo("no models yet: a server gets one after 24 hours of samples")
         return
-    typer.echo(f"{'MODEL':<10} {'HOST':<20} {'VERSION':>7}  {'TRAINED':<20} {'FROM':<20} {'ROWS':>7}")
+    typer.echo(f"{'MODEL':<10} {'HOST':<20} {'VERSION':>7}  {'TRAINED':<20} {'FROM':<20} {'ROWS':>7}  LAST EVENT")
     for row in rows:
         typer.echo(
             f"{row['name']:<10} {row['hostname']:<20} {row['version']:>7}  {row['trained_at']:<20} "
-            f"{row['training_start']:<20} {row['training_rows']:>7}"
+            f"{row['training_start']:<20} {row['training_rows']:>7}  {_told(row['last_event'])}"
         )
 
 
@@ -40,9 +46,13 @@ def show_model(
     model: str = typer.Argument(..., help="Hostname, server id or model name."),
     as_json: bool = typer.Option(False, "--json", help="As one JSON object."),
 ) -> None:
-    """Every version of a server's model, and what its champion was made of."""
+    """Every version of a server's model, what happened to them, and what its champion was made of."""
+    from hps_platform import detection
+
     registry = _registry()
     name = _name(model)
+    with database() as db:
+        happened = [_event(one) for one in detection.model_events(db, name)]
     versions = registry.versions(name)
     champion = next((one for one in versions if "champion" in one.aliases), None)
     parameters, metrics = registry.run(champion.run_id) if champion else ({}, {})
@@ -50,6 +60,7 @@ def show_model(
         content = {
             "name": name,
             "versions": [_row(one) for one in versions],
+            "events": happened,
             "parameters": parameters,
             "metrics": metrics,
         }
@@ -59,8 +70,42 @@ def show_model(
         row = _row(one)
         mark = " ".join(one.aliases)
         typer.echo(f"{name} version {one.version:<4} {row['trained_at']}  {row['training_rows']:>7} rows  {mark}")
+    for event in happened:
+        typer.echo(f"  {event['at']}  {_told(event)}")
     for key, value in sorted({**parameters, **metrics}.items()):
         typer.echo(f"  {key:<22} {value:.4g}" if isinstance(value, float) else f"  {key:<22} {value}")
+
+
+@app.command("promote")
+def promote_model(
+    model: str = typer.Argument(..., help="Hostname, server id or model name."),
+    version: int = typer.Argument(..., min=1, help="The version that becomes the champion."),
+    reason: str = typer.Option("by hand", "--reason", help="Why; it is kept with the event."),
+    as_json: bool = typer.Option(False, "--json", help="The event as a JSON object."),
+) -> None:
+    """Makes a version the champion, whatever the gate said of it."""
+    from hps_platform import detection
+
+    name = _name(model)
+    with database() as db:
+        event = _event(detection.promote(db, _registry(), name, version, reason))
+    typer.echo(json.dumps(event) if as_json else f"{name}: version {version} is the champion now")
+
+
+@app.command("rollback")
+def roll_back_model(
+    model: str = typer.Argument(..., help="Hostname, server id or model name."),
+    version: int | None = typer.Option(None, "--version", min=1, help="An earlier version; default: the one before."),
+    reason: str = typer.Option("", "--reason", help="Why; it is kept with the event."),
+    as_json: bool = typer.Option(False, "--json", help="The event as a JSON object."),
+) -> None:
+    """Brings the champion before the present one back; the next minutes are scored with it."""
+    from hps_platform import detection
+
+    name = _name(model)
+    with database() as db:
+        event = _event(detection.rollback(db, _registry(), name, version, reason))
+    typer.echo(json.dumps(event) if as_json else f"{name}: version {event['version']} is the champion again")
 
 
 def _registry() -> "ModelRegistry":
@@ -98,7 +143,23 @@ def _row(version: "Version") -> dict[str, Any]:
         "training_end": version.tags.get("training_end", ""),
         "training_rows": int(version.tags.get("training_rows", "0")),
         "sha256": version.tags.get("sha256", ""),
+        "gate": version.tags.get("gate", ""),
+        "borrowed_from": version.tags.get("borrowed_from"),
     }
+
+
+def _event(event: "ModelEvent") -> dict[str, Any]:
+    return {
+        "version": event.version,
+        "event": event.event,
+        "reason": event.reason,
+        "metrics": event.metrics,
+        "at": f"{event.at:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _told(event: dict[str, Any] | None) -> str:
+    return f"version {event['version']} {event['event'].replace('_', ' ')}: {event['reason']}" if event else ""
 
 
 def _server_id(name: str) -> int:

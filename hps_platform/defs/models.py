@@ -22,19 +22,60 @@ class Training(dg.Config):
     deps=FEATURES,
     group_name="models",
     kinds={"mlflow", "sklearn"},
-    description="One Isolation Forest model a server, registered in MLflow as hps.<server id>.",
+    description="One model a server, registered in MLflow as hps.<server id>; new ones must beat the champion.",
 )
 def champions(context: dg.AssetExecutionContext, platform: Platform, config: Training) -> dg.MaterializeResult[None]:
-    report = detection.train_all(platform.database, platform.registry, only_due=config.only_due)
+    settings = platform.settings
+    report = detection.train_all(
+        platform.database,
+        platform.registry,
+        only_due=config.only_due,
+        budget=settings.alert_budget,
+        workers=detection.Workers(settings.training_jobs, settings.training_backend, settings.dask_scheduler),
+    )
+    rejected = {one.hostname: one.reason for one in report.trained if not one.promoted}
+    for server, reason in rejected.items():
+        context.log.warning("the new model of %s was rejected: %s", server, reason)
     for server, reason in report.failed.items():
         context.log.warning("server %s keeps its model: %s", server, reason)
     return dg.MaterializeResult(
         metadata={
             "trained": len(report.trained),
+            "rejected": rejected,
+            "borrowed": {one.hostname: one.borrowed_from for one in report.trained if one.borrowed_from},
+            "drifted": report.drifted,
             "kept": len(report.kept),
             "failed": {str(server): reason for server, reason in report.failed.items()},
-            "mlflow": dg.MetadataValue.url(platform.settings.tracking_uri),
+            "mlflow": dg.MetadataValue.url(settings.tracking_uri),
         }
+    )
+
+
+@dg.asset_check(
+    asset=champions, name="no_drift", description="No server has become another one than its champion learnt."
+)
+def no_drift(platform: Platform) -> dg.AssetCheckResult:
+    measured = detection.drifts(platform.database)
+    return dg.AssetCheckResult(
+        passed=not any(one.drifted for one in measured),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "drifted": [one.model for one in measured if one.drifted],
+            "score_psi": {one.model: one.score for one in measured},
+            "feature_psi": {one.model: one.features for one in measured},
+        },
+    )
+
+
+@dg.asset_check(
+    asset=champions, name="challengers_pass", description="The newest version of every model passed its gate."
+)
+def challengers_pass(platform: Platform) -> dg.AssetCheckResult:
+    rejected = detection.rejected(platform.database)
+    return dg.AssetCheckResult(
+        passed=not rejected,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"rejected": {f"{one.model} version {one.version}": one.reason for one in rejected}},
     )
 
 
@@ -45,5 +86,5 @@ hourly = dg.ScheduleDefinition(
     job=train_models,
     cron_schedule="17 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Trains servers without a model once they have a day of history, and others weekly.",
+    description="Trains servers without a model once they have a day of history, others weekly and on drift.",
 )

@@ -4,6 +4,9 @@ It joins the detector (`hps_platform.analysis`), the tables (`hps_platform.store
 (`hps_platform.model_registry`). Assets, API and command line call what is named here.
 """
 
+from hps_platform.detection.champions import events as model_events
+from hps_platform.detection.champions import last_events, promote, rejected, rollback
+from hps_platform.detection.drift import drifts
 from hps_platform.detection.results import (
     add_threshold,
     anomalies,
@@ -16,18 +19,28 @@ from hps_platform.detection.results import (
     update_threshold,
 )
 from hps_platform.detection.scoring import Detection, ScoreReport, run_on_demand, score_new
-from hps_platform.detection.training import Trained, TrainingReport, model_name, train, train_all
+from hps_platform.detection.training import Trained, TrainingReport, Workers, model_name, train, train_all
+from hps_platform.store.model_files import ModelDrift, ModelEvent
 
 __all__ = [
     "Detection",
+    "ModelDrift",
+    "ModelEvent",
     "ScoreReport",
     "Trained",
     "TrainingReport",
+    "Workers",
     "add_threshold",
     "anomalies",
     "anomaly",
+    "drifts",
+    "last_events",
+    "model_events",
     "model_name",
+    "promote",
+    "rejected",
     "remove_threshold",
+    "rollback",
     "run_on_demand",
     "runs",
     "score_new",

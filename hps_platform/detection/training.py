@@ -1,17 +1,23 @@
-"""Training: a server's minutes become a detector, registered in MLflow, its hash in PostgreSQL, champion in the end."""
+"""Training: a server's minutes become a challenger in MLflow, and the champion where it passes the gate.
 
-import hashlib
+What the gate asks for is in `promotion`, which champion is set by hand in `champions`. Fitting and comparing run in
+worker threads, worker processes or on a Dask cluster; reading and registering stay here.
+"""
+
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from hps_platform.errors import HpsError
-from hps_platform.model_registry import Card, ModelRegistry
+from hps_platform.analysis import maintenance
+from hps_platform.detection import drift, peers
+from hps_platform.detection.cards import card
+from hps_platform.detection.promotion import Learnt, Lesson, learn
+from hps_platform.errors import HpsError, ModelNotFound, ModelUntrusted, NotEnoughData, SettingsError
+from hps_platform.model_registry import ModelRegistry
 from hps_platform.store import minutes, model_files, servers
 from hps_platform.store.database import Database
 from hps_platform.store.model_files import ModelFile
@@ -26,11 +32,14 @@ DAYS = 14
 RENEWED_AFTER = timedelta(days=7)
 YOUNG = timedelta(days=7)
 """A model of less history than this knows no weekly habits; it is renewed daily until it has seen a week."""
+DAILY = timedelta(days=1)
+DEFAULT_BUDGET = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A version that has just become champion; `start` and `end` bound the minutes it learnt from."""
+    """A new version; `start` and `end` bound the minutes it learnt from. `promoted` says whether it is champion now,
+    `reason` why or why not, `borrowed_from` of which host's model it is a copy."""
 
     server_id: int
     hostname: str
@@ -40,15 +49,30 @@ class Trained:
     start: datetime
     end: datetime
     seconds: float
+    promoted: bool
+    reason: str
+    borrowed_from: str | None = None
 
 
 @dataclass
 class TrainingReport:
-    """`kept`: servers whose champion is still young enough; `failed`: reasons by hostname."""
+    """`trained`: new versions, promoted or not; `kept`: servers whose model is still young enough; `drifted`: those
+    that no longer look like what their champion learnt; `failed`: reasons by hostname."""
 
     trained: list[Trained] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
+    drifted: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where models are fitted: `jobs` at once (0: one a core) in threads or processes (`loky`), or on the Dask cluster
+    whose scheduler is at `scheduler`."""
+
+    jobs: int = 1
+    backend: str = "threading"
+    scheduler: str = ""
 
 
 def model_name(server_id: int) -> str:
@@ -56,31 +80,26 @@ def model_name(server_id: int) -> str:
 
 
 def train(
-    db: Database, registry: ModelRegistry, server_id: int, *, now: datetime | None = None, days: float = DAYS
+    db: Database,
+    registry: ModelRegistry,
+    server_id: int,
+    *,
+    now: datetime | None = None,
+    days: float = DAYS,
+    budget: float = DEFAULT_BUDGET,
 ) -> Trained:
-    """Trains one server's model on its last `days` and makes it the champion.
+    """Trains one server's model on its last `days` and makes it the champion if it passes the gate.
 
-    `NotEnoughData` below 24 hours of minutes, `NotFound`, `RegistryUnavailable`; the champion then stays as it was.
+    `NotEnoughData` below 24 hours of normal minutes, `NotFound`, `RegistryUnavailable`; the champion then stays.
     """
-    from hps_platform.analysis import detector
-
-    started = time.perf_counter()
     now = now or datetime.now(UTC)
+    champions = registry.champions()
     with db.connection() as conn:
         server = servers.get_server(conn, server_id)
-        frame = minutes.read(conn, server_id, now - timedelta(days=days), now)
-    frame = frame.select("timestamp", *minutes.FEATURES)
-    learnt = detector.fit(frame)
-    name = model_name(server_id)
-    version, sha256 = registry.register(name, learnt, _card(server, frame, learnt, time.perf_counter() - started))
-    with db.connection() as conn:
-        model_files.register_model_file(conn, name, version, sha256)
-    # Only now: a champion whose hash is not in the database could not be loaded.
-    registry.promote(name, version)
-    start, end = frame["timestamp"][0], frame["timestamp"][-1]
-    seconds = time.perf_counter() - started
-    logger.info("%s: version %d trained on %d minutes in %.1f s", server.hostname, version, len(frame), seconds)
-    return Trained(server_id, server.hostname, name, version, len(frame), start, end, seconds)
+    lesson = _lesson(db, registry, server, champions.get(model_name(server_id)), now, days, budget)
+    started = time.perf_counter()
+    learnt = learn(lesson)
+    return _register(db, registry, server, learnt, time.perf_counter() - started)
 
 
 def train_all(
@@ -90,82 +109,243 @@ def train_all(
     now: datetime | None = None,
     days: float = DAYS,
     only_due: bool = False,
+    budget: float = DEFAULT_BUDGET,
+    workers: Workers | None = None,
 ) -> TrainingReport:
-    """Trains every active server, or with `only_due` those without a model or with one that is due for renewal.
+    """Trains every active server, or with `only_due` those without a model, with one that is due for renewal, or that
+    have drifted.
 
-    A server that fails is reported and does not stop the others; only an MLflow or PostgreSQL that is away does.
+    A server with less than a day of history gets a copy of the model of a peer: same operating system, most tags in
+    common. A server that fails is reported and does not stop the others; only an MLflow or PostgreSQL that is away
+    does.
     """
     now = now or datetime.now(UTC)
-    registry.ping()
+    champions = registry.champions()
     report = TrainingReport()
     with db.connection() as conn:
         active = servers.list_servers(conn, active_only=True)
-        newest = model_files.newest(conn)
-        oldest = {server.id: minutes.oldest(conn, server.id) for server in active}
-    for server in active:
-        if only_due and not _due(newest.get(model_name(server.id)), oldest[server.id], now):
-            report.kept.append(server.id)
-            continue
-        try:
-            report.trained.append(train(db, registry, server.id, now=now, days=days))
-        except HpsError as error:
-            if error.retryable:
-                raise
-            report.failed[server.hostname] = str(error)
-        except Exception as error:  # one server's odd data must not cost the others their model
-            logger.exception("training %s failed", server.hostname)
-            report.failed[server.hostname] = f"{type(error).__name__}: {error}"
+    chosen = _due_servers(db, active, champions, now, report) if only_due else active
+    stopped: list[HpsError] = []
+
+    def lessons() -> Iterator[tuple[Server, Lesson]]:
+        for server in chosen:
+            try:
+                lesson = _lesson(db, registry, server, champions.get(model_name(server.id)), now, days, budget)
+            except HpsError as error:
+                if error.retryable:  # raised in the end, not in the thread that asks for the next lesson
+                    stopped.append(error)
+                    return
+                report.failed[server.hostname] = str(error)
+            except Exception as error:  # one server's odd data must not cost the others their model
+                logger.exception("reading %s failed", server.hostname)
+                report.failed[server.hostname] = f"{type(error).__name__}: {error}"
+            else:
+                yield server, lesson
+
+    with _attempts(workers or Workers(), lessons()) as attempts:
+        for server, outcome, seconds in attempts:
+            if isinstance(outcome, Learnt):
+                report.trained.append(_register(db, registry, server, outcome, seconds))
+            elif isinstance(outcome, NotEnoughData) and model_name(server.id) not in champions:
+                borrowed = _borrow(db, registry, server, active, champions)
+                if borrowed is None:
+                    report.failed[server.hostname] = str(outcome)
+                else:
+                    report.trained.append(borrowed)
+            else:
+                known = isinstance(outcome, HpsError)
+                report.failed[server.hostname] = str(outcome) if known else f"{type(outcome).__name__}: {outcome}"
+    if stopped:
+        raise stopped[0]
     return report
 
 
-def _due(model: ModelFile | None, oldest: datetime | None, now: datetime) -> bool:
+@contextmanager
+def _attempts(
+    workers: Workers, lessons: Iterable[tuple[Server, Lesson]]
+) -> Iterator[Iterator[tuple[Server, Learnt | Exception, float]]]:
+    """The outcomes of lessons as they come; the next lessons are read meanwhile, a few ahead."""
+    import joblib
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it publishes no types
+
+    tasks = (joblib.delayed(_attempt)(server, lesson) for server, lesson in lessons)
+    # One thread a fit: each takes one core as it is, and sums in another order would give another model.
+    with _backend(workers), threadpool_limits(limits=1):
+        outcomes = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs + 1", batch_size=1)(tasks)
+        try:
+            yield outcomes
+        finally:
+            outcomes.close()
+
+
+@contextmanager
+def _backend(workers: Workers) -> Iterator[None]:
+    import joblib
+
+    if workers.backend != "dask":
+        with joblib.parallel_config(backend=workers.backend, n_jobs=workers.jobs or -1):
+            yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise SettingsError(
+            "HPS_TRAINING_BACKEND=dask needs the package distributed: pip install distributed"
+        ) from error
+    if not workers.scheduler:
+        raise SettingsError("HPS_TRAINING_BACKEND=dask needs the scheduler's address in HPS_DASK_SCHEDULER")
+    with Client(workers.scheduler), joblib.parallel_config(backend="dask", n_jobs=workers.jobs or -1):
+        yield
+
+
+def _attempt(server: Server, lesson: Lesson) -> tuple[Server, Learnt | Exception, float]:
+    """Runs in a worker: an error is an outcome, because an exception would end the work on all servers."""
+    started = time.perf_counter()
+    try:
+        outcome: Learnt | Exception = learn(lesson)
+    except HpsError as error:
+        outcome = error
+    except Exception as error:  # one server's odd data must not cost the others their model
+        logger.exception("training %s failed", server.hostname)
+        outcome = error
+    return server, outcome, time.perf_counter() - started
+
+
+def _due_servers(
+    db: Database, active: list[Server], champions: Mapping[str, int], now: datetime, report: TrainingReport
+) -> list[Server]:
+    """Those of the servers that are due; the others go into `report.kept`, all that have drifted into `drifted`."""
+    with db.connection() as conn:
+        newest, measured = model_files.newest(conn), model_files.drifts(conn)
+    chosen = []
+    for server in active:
+        name = model_name(server.id)
+        model, champion, last = newest.get(name), champions.get(name), measured.get(name)
+        with db.connection() as conn:
+            oldest = minutes.oldest(conn, server.id)
+            if champion is not None and drift.stale(measured, name, champion, now):
+                last = drift.measure(conn, server.id, name, champion, now)
+        drifted = last is not None and last.version == champion and last.drifted
+        if drifted:
+            report.drifted.append(server.hostname)
+        if _due(model, oldest, now, drifted=drifted):
+            chosen.append(server)
+        else:
+            report.kept.append(server.id)
+    return chosen
+
+
+def _due(model: ModelFile | None, oldest: datetime | None, now: datetime, *, drifted: bool = False) -> bool:
+    """Whether a server whose newest model is this one, promoted or not, is to be trained."""
     if model is None:
         return True
     age = now - model.created_at
+    if model.borrowed_from is not None:
+        return oldest is not None and now - oldest >= DAILY
     young = oldest is not None and model.created_at - oldest < YOUNG
-    return age >= RENEWED_AFTER or (young and age >= timedelta(days=1))
+    return age >= RENEWED_AFTER or ((young or drifted) and age >= DAILY)
 
 
-def _card(server: Server, frame: pl.DataFrame, learnt: "Detector", seconds: float) -> Card:
-    import numpy as np
-
-    held = learnt.held_scores[np.isfinite(learnt.held_scores)]
-    start, end = frame["timestamp"][0], frame["timestamp"][-1]
-    quantiles = {f"held_out_score_p{share:g}": float(np.percentile(held, share)) for share in (50, 90, 99, 99.9)}
-    return Card(
-        hostname=server.hostname,
-        parameters={
-            **learnt.parameters,
-            "features": ",".join(learnt.columns),
-            "training_start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
-            "training_end": f"{end:%Y-%m-%dT%H:%M:%SZ}",
-            "data_fingerprint": fingerprint(frame),
-        },
-        metrics={"training_rows": float(len(frame)), "training_seconds": seconds, **quantiles, **_nulls(frame)},
-        tags={
-            "server_id": str(server.id),
-            "operating_system": server.operating_system or "",
-            "training_start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
-            "training_end": f"{end:%Y-%m-%dT%H:%M:%SZ}",
-            "training_rows": str(len(frame)),
-            "data_fingerprint": fingerprint(frame),
-        },
-        example=frame.select("timestamp", *learnt.columns).head(5),
+def _lesson(
+    db: Database,
+    registry: ModelRegistry,
+    server: Server,
+    champion: int | None,
+    now: datetime,
+    days: float,
+    budget: float,
+) -> Lesson:
+    start = now - timedelta(days=days)
+    with db.connection() as conn:
+        frame = minutes.read(conn, server.id, start, now).select("timestamp", *minutes.FEATURES)
+    rival, reference = None, None
+    if champion is not None:
+        rival, reference = _rival(db, registry, model_name(server.id), champion)
+    return Lesson(
+        frame=frame,
+        columns=minutes.FEATURES,
+        planned=maintenance.windows(server.settings, start, now),
+        champion=rival,
+        reference=reference,
+        alarms_per_day=budget,
     )
 
 
-def _nulls(frame: pl.DataFrame) -> Mapping[str, float]:
-    """Share of minutes without a value, of the features that miss some."""
-    missing = {name: frame[name].null_count() / len(frame) for name in frame.columns if name != "timestamp"}
-    return {f"missing_{name}": share for name, share in missing.items() if share}
+def _rival(
+    db: Database, registry: ModelRegistry, name: str, version: int
+) -> "tuple[Detector | None, dict[str, Any] | None]":
+    """The champion to beat, and what its training minutes looked like. None where there is none to compare with: one
+    that was borrowed from a peer, and one that can't be opened any more."""
+    try:
+        with db.connection() as conn:
+            file = model_files.model_file(conn, name, version)
+        if file.borrowed_from is not None:
+            return None, None
+        return registry.load(name, version, file.sha256), file.reference
+    except (ModelNotFound, ModelUntrusted) as error:
+        logger.warning("the champion of %s can't be compared with: %s", name, error)
+        return None, None
 
 
-def fingerprint(frame: pl.DataFrame) -> str:
-    """SHA-256 over times and values, the same for the same data on every machine."""
-    digest = hashlib.sha256()
-    for series in frame:
-        digest.update(series.name.encode())
-        plain = series.dt.epoch("us") if series.name == "timestamp" else series.cast(pl.Float64)
-        digest.update(plain.is_null().to_numpy().tobytes())
-        digest.update(plain.fill_null(0).to_numpy().tobytes())
-    return digest.hexdigest()
+def _register(db: Database, registry: ModelRegistry, server: Server, learnt: Learnt, seconds: float) -> Trained:
+    began = time.perf_counter()
+    name, rows = model_name(server.id), learnt.rows
+    version, sha256 = registry.register(name, learnt.detector, card(server, learnt, seconds))
+    with db.connection() as conn:
+        model_files.register_model_file(conn, name, version, sha256, reference=learnt.reference)
+    # Only now: a champion whose hash is not in the database could not be loaded.
+    if learnt.passed:
+        registry.promote(name, version)
+    else:
+        registry.challenge(name, version)
+    event = model_files.PROMOTED if learnt.passed else model_files.REJECTED
+    with db.connection() as conn:
+        model_files.note_event(conn, name, version, event, learnt.reason, learnt.metrics)
+    took = seconds + time.perf_counter() - began
+    logger.info("%s: version %d %s after %.1f s: %s", server.hostname, version, event, took, learnt.reason)
+    return Trained(
+        server.id,
+        server.hostname,
+        name,
+        version,
+        len(rows),
+        rows["timestamp"][0],
+        rows["timestamp"][-1],
+        took,
+        learnt.passed,
+        learnt.reason,
+    )
+
+
+def _borrow(
+    db: Database, registry: ModelRegistry, server: Server, active: list[Server], champions: Mapping[str, int]
+) -> Trained | None:
+    """Gives a server the model of its closest peer until it has a day of its own; None where it has no peer."""
+    began = time.perf_counter()
+    for peer in peers.closest(server, active):
+        lent = champions.get(model_name(peer.id))
+        model = _rival(db, registry, model_name(peer.id), lent)[0] if lent is not None else None
+        if lent is None or model is None:
+            continue
+        name, found = model_name(server.id), registry.version(model_name(peer.id), lent)
+        version, sha256 = registry.register(name, model, peers.card(server, peer, model, found))
+        with db.connection() as conn:
+            model_files.register_model_file(conn, name, version, sha256, borrowed_from=peer.id)
+        registry.promote(name, version)
+        reason = f"less than a day of history: the model of {peer.hostname} stands in"
+        with db.connection() as conn:
+            model_files.note_event(conn, name, version, model_files.BORROWED, reason)
+        return Trained(
+            server.id,
+            server.hostname,
+            name,
+            version,
+            len(model.held_times),
+            datetime.fromtimestamp(float(model.held_times[0]), UTC),
+            datetime.fromtimestamp(float(model.held_times[-1]), UTC),
+            time.perf_counter() - began,
+            True,
+            reason,
+            peer.hostname,
+        )
+    return None

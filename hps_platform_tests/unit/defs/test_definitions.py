@@ -30,6 +30,8 @@ CHECKS = sorted(
     [
         *((asset, check) for asset in SAMPLES for check in ("complete", "conserved", "fresh")),
         ("maintenance/archive", "intact"),
+        ("models/champions", "challengers_pass"),
+        ("models/champions", "no_drift"),
         ("maintenance/retention", "nothing_overdue"),
     ]
 )
