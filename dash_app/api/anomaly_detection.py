@@ -99,6 +99,7 @@ class RunAnswer(BaseModel):
     anomalies_detected: int | None
     anomaly_rate: float | None = Field(description="In percent")
     model_version: str | None
+    borrowed_from: str | None = Field(description="The host whose model stood in for one of the server's own")
     model_features: Any
     execution_time_seconds: float | None
     status: str

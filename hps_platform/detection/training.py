@@ -142,21 +142,25 @@ def train_all(
             else:
                 yield server, lesson
 
+    young: list[tuple[Server, NotEnoughData]] = []
     with _attempts(workers or Workers(), lessons()) as attempts:
         for server, outcome, seconds in attempts:
             if isinstance(outcome, Learnt):
                 report.trained.append(_register(db, registry, server, outcome, seconds))
             elif isinstance(outcome, NotEnoughData) and model_name(server.id) not in champions:
-                borrowed = _borrow(db, registry, server, active, champions)
-                if borrowed is None:
-                    report.failed[server.hostname] = str(outcome)
-                else:
-                    report.trained.append(borrowed)
+                young.append((server, outcome))
             else:
                 known = isinstance(outcome, HpsError)
                 report.failed[server.hostname] = str(outcome) if known else f"{type(outcome).__name__}: {outcome}"
     if stopped:
         raise stopped[0]
+    lent = {**champions, **{one.name: one.version for one in report.trained if one.promoted}}
+    for server, reason in young:
+        borrowed = _borrow(db, registry, server, active, lent)
+        if borrowed is None:
+            report.failed[server.hostname] = str(reason)
+        else:
+            report.trained.append(borrowed)
     return report
 
 

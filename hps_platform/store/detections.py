@@ -25,7 +25,8 @@ SCHEDULED, ON_DEMAND = "scheduled", "on_demand"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One row of `anomaly_detection_runs`; `end_time` is exclusive, `anomaly_rate` in percent."""
+    """One row of `anomaly_detection_runs`; `end_time` is exclusive, `anomaly_rate` in percent. `borrowed_from`: the
+    host whose model stood in for one of the server's own."""
 
     run_id: UUID
     server_id: int
@@ -42,6 +43,14 @@ class Run:
     error_message: str | None
     started_at: datetime
     completed_at: datetime | None
+    borrowed_from: str | None
+
+
+_RUNS = """
+    SELECT runs.*, peer.hostname AS borrowed_from FROM anomaly_detection_runs AS runs
+    LEFT JOIN model_files ON name = 'hps.' || runs.server_id AND version::text = runs.model_version
+    LEFT JOIN servers AS peer ON peer.id = model_files.borrowed_from
+    """
 
 
 def begin_run(
@@ -168,8 +177,7 @@ def list_runs(
     asked = {"server": server_id, "trigger": trigger, "limit": limit, "offset": offset}
     with conn.cursor(row_factory=class_row(Run)) as cursor:
         rows = cursor.execute(
-            f"SELECT * FROM anomaly_detection_runs {where} ORDER BY started_at DESC, run_id"  # noqa: S608  # a literal
-            " LIMIT %(limit)s OFFSET %(offset)s",
+            f"{_RUNS} {where} ORDER BY started_at DESC, run_id LIMIT %(limit)s OFFSET %(offset)s",
             asked,
         ).fetchall()
     count = conn.execute(f"SELECT count(*) FROM anomaly_detection_runs {where}", asked).fetchone()  # noqa: S608  # same
@@ -178,7 +186,7 @@ def list_runs(
 
 def get_run(conn: Connection[Any], run_id: UUID) -> Run:
     with conn.cursor(row_factory=class_row(Run)) as cursor:
-        row = cursor.execute("SELECT * FROM anomaly_detection_runs WHERE run_id = %s", (run_id,)).fetchone()
+        row = cursor.execute(f"{_RUNS} WHERE run_id = %s", (run_id,)).fetchone()
     if row is None:
         raise NotFound(f"no detection run {run_id}")
     return row
