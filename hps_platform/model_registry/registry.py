@@ -95,10 +95,9 @@ class ModelRegistry:
 
     def versions(self, name: str) -> list[Version]:
         """Every version of a model, newest first; `ModelNotFound` when there is no such model."""
-        model = self._rest.get("registered-models/get", {"name": name})["registered_model"]
         aliases: dict[int, list[str]] = {}
-        for alias in model.get("aliases", []):
-            aliases.setdefault(int(alias["version"]), []).append(alias["alias"])
+        for alias, version in self._aliases(name).items():
+            aliases.setdefault(version, []).append(alias)
         rows = self._rest.pages("model-versions/search", "model_versions", {"filter": f"name = '{_plain(name)}'"})
         versions = [_version(row, tuple(aliases.get(int(row["version"]), ()))) for row in rows]
         return sorted(versions, key=lambda one: one.version, reverse=True)
@@ -114,11 +113,11 @@ class ModelRegistry:
         return parameters, {one["key"]: float(one["value"]) for one in data.get("metrics", [])}
 
     def promote(self, name: str, version: int) -> None:
-        """Makes a version the champion; where it was the challenger it no longer is."""
+        """Makes a version the champion; a challenger up to it has had its day."""
         self._alias(name, CHAMPION, version)
         with self._lock:
             self._remember({**self.last_champions(), name: version})
-        if CHALLENGER in self.version(name, version).aliases:
+        if self._aliases(name).get(CHALLENGER, version + 1) <= version:
             self._rest.delete("registered-models/alias", {"name": name, "alias": CHALLENGER})
 
     def challenge(self, name: str, version: int) -> None:
@@ -131,6 +130,10 @@ class ModelRegistry:
             self._rest.post(
                 "model-versions/set-tag", {"name": name, "version": str(version), "key": key, "value": value}
             )
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        model = self._rest.get("registered-models/get", {"name": name})["registered_model"]
+        return {alias["alias"]: int(alias["version"]) for alias in model.get("aliases", [])}
 
     def _alias(self, name: str, alias: str, version: int) -> None:
         self._rest.post("registered-models/alias", {"name": name, "alias": alias, "version": str(version)})

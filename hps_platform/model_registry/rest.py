@@ -18,6 +18,10 @@ from hps_platform.errors import Conflict, HpsError, InvalidInput, ModelNotFound,
 _API = "/api/2.0/mlflow"
 _PROXIED = "mlflow-artifacts:/"
 _FILES = "/api/2.0/mlflow-artifacts/artifacts/"
+_WRITES_WITHIN_S = 60.0
+"""Longer than questions may take: giving up on what the server may still do would leave half a version."""
+_IDLE_S = 2.0
+"""Less than the five seconds after which the server hangs up."""
 _ERRORS: Mapping[str, type[HpsError]] = {
     "RESOURCE_DOES_NOT_EXIST": ModelNotFound,
     "RESOURCE_ALREADY_EXISTS": Conflict,
@@ -91,11 +95,16 @@ class Rest:
             if self._opened is None:
                 # Reading the certificate store takes longer than a request; plain HTTP needs none.
                 self._opened = httpx.Client(
-                    base_url=self.uri, timeout=self._timeout_s, verify=self.uri.startswith("https:")
+                    base_url=self.uri,
+                    timeout=self._timeout_s,
+                    verify=self.uri.startswith("https:"),
+                    limits=httpx.Limits(keepalive_expiry=_IDLE_S),
                 )
             return self._opened
 
     def _request(self, method: str, path: str, **given: Any) -> httpx.Response:
+        if method != "GET":
+            given["timeout"] = httpx.Timeout(_WRITES_WITHIN_S, connect=self._timeout_s)
         try:
             answer = self._client().request(method, path, **given)
         except httpx.TransportError as error:
