@@ -32,6 +32,7 @@ def card(train: pl.DataFrame, learnt: Detector) -> Card:
         metrics={"training_rows": float(len(train))},
         tags={"training_rows": str(len(train))},
         example=train.select("timestamp", *learnt.columns).head(3),
+        files={"drawing.svg": b"<svg/>"},
     )
 
 
@@ -43,6 +44,8 @@ def test_register_promote_load(mlflow_uri: str, tmp_path: Path, train: pl.DataFr
     second, same_digest = registry.register(NAME, learnt, card(train, learnt))
     assert (second, same_digest) == (first + 1, digest)
     assert registry.champions()[NAME] == first
+    registry.challenge(NAME, second)
+    assert registry.version(NAME, second).aliases == ("challenger",)
     registry.promote(NAME, second)
     assert registry.champions()[NAME] == second == registry.last_champions()[NAME]
     newest, older = registry.versions(NAME)
@@ -96,3 +99,9 @@ def test_anyone_with_mlflow_can_score_with_it(
     info = mlflow.models.get_model_info(f"models:/{name}@champion")
     assert [column.name for column in info.signature.inputs] == ["timestamp", *learnt.columns]
     assert info.saved_input_example_info is not None
+    assert list(model.input_example.columns) == ["timestamp", *learnt.columns]
+    assert mlflow.artifacts.load_text(f"runs:/{info.run_id}/drawing.svg") == "<svg/>"
+    run = mlflow.get_run(info.run_id)
+    assert (run.info.status, run.data.params["seed"]) == ("FINISHED", "0")
+    assert [one.model_id for one in run.outputs.model_outputs] == [info.model_id]
+    assert "scikit-learn==" in Path(mlflow.pyfunc.get_model_dependencies(f"models:/{name}@champion")).read_text()
