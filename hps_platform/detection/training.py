@@ -228,7 +228,10 @@ def _due_servers(
         with db.connection() as conn:
             oldest = minutes.oldest(conn, server.id)
             if champion is not None and drift.stale(measured, name, champion, now):
-                last = drift.measure(conn, server.id, name, champion, now)
+                try:
+                    last = drift.measure(conn, server.id, name, champion, now)
+                except ModelNotFound as error:  # scoring says so too; a new model mends it
+                    logger.warning("the drift of %s can't be measured: %s", server.hostname, error)
         drifted = last is not None and last.version == champion and last.drifted
         if drifted:
             report.drifted.append(server.hostname)
