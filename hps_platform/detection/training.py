@@ -129,39 +129,50 @@ def train_all(
 
     def lessons() -> Iterator[tuple[Server, Lesson]]:
         for server in chosen:
+            lesson: Lesson | None = None
             try:
-                lesson = _lesson(db, registry, server, champions.get(model_name(server.id)), now, days, budget)
-            except HpsError as error:
-                if error.retryable:  # raised in the end, not in the thread that asks for the next lesson
-                    stopped.append(error)
-                    return
-                report.failed[server.hostname] = str(error)
-            except Exception as error:  # one server's odd data must not cost the others their model
-                logger.exception("reading %s failed", server.hostname)
-                report.failed[server.hostname] = f"{type(error).__name__}: {error}"
-            else:
+                with _reported(report, server):
+                    lesson = _lesson(db, registry, server, champions.get(model_name(server.id)), now, days, budget)
+            except HpsError as error:  # raised in the end, not in the thread that asks for the next lesson
+                stopped.append(error)
+                return
+            if lesson is not None:
                 yield server, lesson
 
     young: list[tuple[Server, NotEnoughData]] = []
     with _attempts(workers or Workers(), lessons()) as attempts:
         for server, outcome, seconds in attempts:
-            if isinstance(outcome, Learnt):
-                report.trained.append(_register(db, registry, server, outcome, seconds))
-            elif isinstance(outcome, NotEnoughData) and model_name(server.id) not in champions:
+            if isinstance(outcome, NotEnoughData) and model_name(server.id) not in champions:
                 young.append((server, outcome))
-            else:
-                known = isinstance(outcome, HpsError)
-                report.failed[server.hostname] = str(outcome) if known else f"{type(outcome).__name__}: {outcome}"
+                continue
+            with _reported(report, server):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                report.trained.append(_register(db, registry, server, outcome, seconds))
     if stopped:
         raise stopped[0]
     lent = {**champions, **{one.name: one.version for one in report.trained if one.promoted}}
     for server, reason in young:
-        borrowed = _borrow(db, registry, server, active, lent)
-        if borrowed is None:
-            report.failed[server.hostname] = str(reason)
-        else:
+        with _reported(report, server):
+            borrowed = _borrow(db, registry, server, active, lent)
+            if borrowed is None:
+                raise reason
             report.trained.append(borrowed)
     return report
+
+
+@contextmanager
+def _reported(report: TrainingReport, server: Server) -> Iterator[None]:
+    """One server's failure goes into the report; that of MLflow or PostgreSQL, which concerns all, goes on."""
+    try:
+        yield
+    except HpsError as error:
+        if error.retryable:
+            raise
+        report.failed[server.hostname] = str(error)
+    except Exception as error:  # one server's odd data must not cost the others their model
+        logger.exception("training %s failed", server.hostname)
+        report.failed[server.hostname] = f"{type(error).__name__}: {error}"
 
 
 @contextmanager
@@ -207,10 +218,7 @@ def _attempt(server: Server, lesson: Lesson) -> tuple[Server, Learnt | Exception
     started = time.perf_counter()
     try:
         outcome: Learnt | Exception = learn(lesson)
-    except HpsError as error:
-        outcome = error
-    except Exception as error:  # one server's odd data must not cost the others their model
-        logger.exception("training %s failed", server.hostname)
+    except Exception as error:  # noqa: BLE001  # raised again where it is reported
         outcome = error
     return server, outcome, time.perf_counter() - started
 
