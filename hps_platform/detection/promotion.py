@@ -30,8 +30,9 @@ SETTLED_AFTER = timedelta(days=3)
 _SUDDEN_PSI = 1.0
 MISSES_TOLERATED = 2
 """Of 24 injected anomalies, how many fewer the challenger may find: two models that are as good differ by that much."""
-EPISODES_TOLERATED = 1
-"""Alarms in the replay by which the challenger may exceed the champion or the budget, whichever is more."""
+EPISODES_TOLERATED = 2
+"""Alarms in the replay by which the challenger may exceed the champion or the budget, whichever is more. Whoever finds
+more of what really happened in those days alarms more too."""
 _INJECTED_DAYS = 7
 _LATE = timedelta(minutes=10)
 

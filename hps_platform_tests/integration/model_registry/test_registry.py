@@ -103,5 +103,6 @@ def test_anyone_with_mlflow_can_score_with_it(
     assert mlflow.artifacts.load_text(f"runs:/{info.run_id}/drawing.svg") == "<svg/>"
     run = mlflow.get_run(info.run_id)
     assert (run.info.status, run.data.params["seed"]) == ("FINISHED", "0")
+    assert run.outputs is not None
     assert [one.model_id for one in run.outputs.model_outputs] == [info.model_id]
     assert "scikit-learn==" in Path(mlflow.pyfunc.get_model_dependencies(f"models:/{name}@champion")).read_text()

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 
 from hps_platform.analysis.injection import FROZEN, KINDS, SHIFT, SIZES, inject
@@ -35,8 +36,8 @@ def test_a_shift_moves_by_its_size_and_a_frozen_sensor_stands_still() -> None:
     week = metrics(7)
     spoilt, found = inject(week, ("cpu",))
     shifts = sorted((one for one in found if one.kind == SHIFT), key=lambda one: one.size)
-    moves = [(spoilt["cpu"] - week["cpu"])[one.first : one.last] for one in shifts]
-    assert all(move.min() == move.max() or abs(move.max() - move.min()) < 1e-9 for move in moves)  # type: ignore[operator]
+    moves = [(spoilt["cpu"] - week["cpu"])[one.first : one.last].to_numpy() for one in shifts]
+    assert all(np.ptp(move) < 1e-9 for move in moves)
     assert moves[-1][0] > 3 * moves[0][0] > 0
     for one in (one for one in found if one.kind == FROZEN):
         assert spoilt["cpu"][one.first : one.last].n_unique() == 1
