@@ -4,6 +4,20 @@ It joins the detector (`hps_platform.analysis`), the tables (`hps_platform.store
 (`hps_platform.model_registry`). Assets, API and command line call what is named here.
 """
 
+from hps_platform.detection.incidents import (
+    IncidentReport,
+    acknowledge,
+    coverage,
+    daily_incidents,
+    false_alarm,
+    incident,
+    learnt,
+    list_incidents,
+    reopen,
+    resolve,
+    unlearn,
+)
+from hps_platform.detection.incidents import refresh as refresh_incidents
 from hps_platform.detection.results import (
     add_threshold,
     anomalies,
@@ -20,14 +34,25 @@ from hps_platform.detection.training import Trained, TrainingReport, model_name,
 
 __all__ = [
     "Detection",
+    "IncidentReport",
     "ScoreReport",
     "Trained",
     "TrainingReport",
+    "acknowledge",
     "add_threshold",
     "anomalies",
     "anomaly",
+    "coverage",
+    "daily_incidents",
+    "false_alarm",
+    "incident",
+    "learnt",
+    "list_incidents",
     "model_name",
+    "refresh_incidents",
     "remove_threshold",
+    "reopen",
+    "resolve",
     "run_on_demand",
     "runs",
     "score_new",
@@ -36,5 +61,6 @@ __all__ = [
     "thresholds",
     "train",
     "train_all",
+    "unlearn",
     "update_threshold",
 ]

@@ -33,6 +33,8 @@ _OF_COLUMN = {
     "ssh_port": "22",
     "sha256": "a" * 64,
     "severity_level": "high",
+    "severity": "high",
+    "state": "open",
     "anomaly_score_threshold": "-0.5",
 }
 
