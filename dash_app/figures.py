@@ -347,5 +347,33 @@ def observed_chart(
     return figure
 
 
+def incidents_chart(days: Sequence[Mapping[str, Any]], theme: Theme, *, height: int = 150) -> go.Figure:
+    """Incidents a server-day by day, stacked by what people said of them; `days` as from `Data.daily_incidents`."""
+    figure = go.Figure(layout={"template": _TEMPLATES[theme]})
+    palette = PALETTES[theme]
+    false = [day["false_alarms"] for day in days]
+    seen = [min(day["acknowledged"], day["incidents"] - day["false_alarms"]) for day in days]
+    others = [day["incidents"] - one - two for day, one, two in zip(days, false, seen, strict=True)]
+    named = (("Others", palette[0], others), ("Acknowledged", palette[1], seen), ("False alarm", palette[7], false))
+    for name, color, values in named:
+        figure.add_trace(
+            go.Bar(
+                x=[day["day"].isoformat() for day in days],
+                y=[value / day["servers"] if day["servers"] else None for value, day in zip(values, days, strict=True)],
+                name=name,
+                marker={"color": color},
+                hovertemplate="%{y:.2f} a server",
+            )
+        )
+    figure.update_layout(
+        height=height,
+        barmode="stack",
+        showlegend=True,
+        xaxis={"hoverformat": "%Y-%m-%d"},
+        yaxis={"title": {"text": "A server and day"}},
+    )
+    return figure
+
+
 def _ms(moment: datetime) -> float:
     return moment.timestamp() * 1000
