@@ -292,6 +292,25 @@ class ModelRegistry:
         self._cache.mkdir(parents=True, exist_ok=True)
         _write(self._cache / "champions.json", json.dumps(dict(champions)).encode())
 
+    # Runs without a model -----------------------------------------------------------------------------------------
+
+    def log_run(
+        self, experiment: str, name: str, *, parameters: Mapping[str, Any], metrics: Mapping[str, float]
+    ) -> str:
+        """Notes what was tried and how it did as a run of an experiment, which is made where it is missing; its id."""
+        self.ping()
+        mlflow = self._mlflow()
+        try:
+            with self._lock:
+                mlflow.set_experiment(experiment)
+                with mlflow.start_run(run_name=name) as run:
+                    mlflow.log_params(dict(parameters))
+                    mlflow.log_metrics(dict(metrics))
+                    run_id: str = run.info.run_id
+        except mlflow.exceptions.MlflowException as error:
+            raise self._explained(error) from error
+        return run_id
+
 
 class _Predictor:
     """What `mlflow.pyfunc.load_model` gives: scores a pandas frame of `timestamp` and metrics."""

@@ -25,6 +25,7 @@ GET     /api/dead-letters/{letter_id}/                     guarded
 GET     /api/docs                                          guarded
 GET     /api/docs/{name}                                   guarded
 GET     /api/export/                                       guarded
+GET     /api/forecasts/                                    guarded
 GET     /api/metrics/filesystems/                          guarded
 GET     /api/metrics/historical/                           guarded
 GET     /api/metrics/iostat/                               guarded

@@ -19,6 +19,8 @@ ASSETS: Mapping[str, list[str]] = {
     **{f"rollups/{name}": [f"samples/{name}"] for name in FAMILIES},
     "models/champions": FEATURES,
     "detection/anomalies": ["models/champions", *FEATURES],
+    "forecasts/servers": sorted([*FEATURES, "rollups/filesystem"]),
+    "forecasts/backtest": ["forecasts/servers"],
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
     "maintenance/collector_events": [],
@@ -29,6 +31,7 @@ ASSETS: Mapping[str, list[str]] = {
 CHECKS = sorted(
     [
         *((asset, check) for asset in SAMPLES for check in ("complete", "conserved", "fresh")),
+        ("forecasts/backtest", "worth_it"),
         ("maintenance/archive", "intact"),
         ("maintenance/retention", "nothing_overdue"),
     ]
@@ -38,6 +41,7 @@ SCHEDULES = {
     "check_samples_every_ten_minutes": "4-59/10 * * * *",
     "train_due_models_hourly": "17 * * * *",
     "upkeep_nightly": "23 1 * * *",
+    "forecasts_nightly": "43 2 * * *",
 }
 
 
