@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
-from psycopg import Connection
 
 from hps_platform.analysis.forecasting import Floats
 from hps_platform.analysis.minutes import minutes
 from hps_platform.metrics import FAMILIES
 from hps_platform.store import series
+from hps_platform.store.database import Connection
 from hps_platform.store.series import Aggregate, Scope, Value, Width
 
 HOUR = timedelta(hours=1)
@@ -27,7 +26,6 @@ class Metric:
     name: str
     title: str
     unit: str
-    family: str
     limit: float | None = None
     high: float = np.inf
     low: float = 0.0
@@ -36,20 +34,20 @@ class Metric:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("cpu_busy_pct", "CPU busy", "%", "vmstat", limit=90),
-        Metric("run_queue", "Run queue", "threads", "vmstat"),
-        Metric("mem_used_pct", "Memory used", "%", "memory", limit=95, high=100),
-        Metric("disk_busy_pct", "Busiest disk", "%", "iostat", high=100),
-        Metric("disk_kb_s", "Disk throughput", "KiB/s", "iostat"),
-        Metric("net_pkts_s", "Network packets", "1/s", "netstat"),
-        Metric("fs_used_pct", "File system used", "%", "filesystem", limit=100),
+        Metric("cpu_busy_pct", "CPU busy", "%", limit=90),
+        Metric("run_queue", "Run queue", "threads"),
+        Metric("mem_used_pct", "Memory used", "%", limit=95, high=100),
+        Metric("disk_busy_pct", "Busiest disk", "%", high=100),
+        Metric("disk_kb_s", "Disk throughput", "KiB/s"),
+        Metric("net_pkts_s", "Network packets", "1/s"),
+        Metric("fs_used_pct", "File system used", "%", limit=100),
     )
 }
 BY_MOUNT = "fs_used_pct"
 """The metric that has a series for each mount point; all others have one."""
 
 
-def read(conn: Connection[Any], server_id: int, end: datetime) -> dict[tuple[str, str], Floats]:
+def read(conn: Connection, server_id: int, end: datetime) -> dict[tuple[str, str], Floats]:
     """Hourly means by metric and key (the mount point, else empty), each up to `end`, a full hour; NaN for no samples.
 
     Every metric is there, one that the server never prints with no value at all.
@@ -74,7 +72,7 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
 }
 
 
-def _hourly(conn: Connection[Any], server_id: int, family: str, end: datetime) -> pl.DataFrame:
+def _hourly(conn: Connection, server_id: int, family: str, end: datetime) -> pl.DataFrame:
     scope = Scope(FAMILIES[family], [server_id], end - HISTORY, end)
     values = [Value(name, name, Aggregate.MEAN) for name in _COLUMNS[family]]
     return series.buckets(conn, scope, values, Width(int(HOUR.total_seconds())))
