@@ -2,7 +2,7 @@
 `hps_platform.analysis`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -25,9 +25,9 @@ class Forecast:
     made_at: datetime
     first_at: datetime
     step_s: int
-    p10: Sequence[float] = ()
-    p50: Sequence[float] = ()
-    p90: Sequence[float] = ()
+    p10: Sequence[float] = field(default_factory=list)
+    p50: Sequence[float] = field(default_factory=list)
+    p90: Sequence[float] = field(default_factory=list)
     trend: Mapping[str, Any] | None = None
     runway: Mapping[str, Any] | None = None
     week_on_week: Mapping[str, Any] | None = None
@@ -35,7 +35,7 @@ class Forecast:
     reason: str | None = None
 
 
-_NAMES = tuple(field.name for field in fields(Forecast))
+_NAMES = tuple(one.name for one in fields(Forecast))
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, _NAMES))
 
 
