@@ -1,12 +1,16 @@
 """Forecasts from rollups to rows: servers with enough history, with hardly any, and with one family silent."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from cryptography.fernet import Fernet
+from typer.testing import CliRunner
 
 from hps_platform import forecasting
+from hps_platform.cli import forecast
 from hps_platform.errors import InvalidInput, NotFound
 from hps_platform.store import forecasts as stored
 from hps_platform.store import servers
@@ -41,7 +45,23 @@ def ids(db: Database) -> list[int]:
     return names
 
 
-def test_from_rollups_to_answers(db: Database, ids: list[int]) -> None:
+def hps(db: Database, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """What `hps forecast` prints, with settings that lead to the test's database."""
+    parts = urlsplit(db.dsn)
+    for name, value in {
+        "DATABASE_HOST": parts.hostname,
+        "DATABASE_PORT": str(parts.port),
+        "POSTGRES_DB": parts.path.lstrip("/"),
+        "POSTGRES_USER": unquote(parts.username or ""),
+        "POSTGRES_PASSWORD": unquote(parts.password or ""),
+    }.items():
+        monkeypatch.setenv(name, value or "")
+    ran = CliRunner().invoke(forecast.app, arguments)
+    assert ran.exit_code == 0, ran.output
+    return ran.stdout
+
+
+def test_from_rollups_to_answers(db: Database, ids: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     steady, young, empty = ids
     report = forecasting.forecast_all(db, now=NOW)
     assert (report.servers, report.failed) == (3, {})
@@ -78,6 +98,13 @@ def test_from_rollups_to_answers(db: Database, ids: list[int]) -> None:
     assert {"7d_mase_24", "7d_naive_mase_168", "7d_coverage", "90d_series"} <= set(
         {**scores[7].metrics(), **scores[90].metrics()}
     )
+
+    lines = hps(db, monkeypatch, "--server", "steady", "--server", str(young)).splitlines()
+    assert len(lines) == 1 + 2 * len(forecasting.METRICS)
+    assert any("fs_used_pct" in line and "/var" in line and "100: about 2026-0" in line for line in lines)
+    assert any("young" in line and "2 hours of history" in line for line in lines)
+    told = json.loads(hps(db, monkeypatch, "--metric", "cpu_busy_pct", "--horizon", "90", "--json"))
+    assert [(one["hostname"], len(one["points"])) for one in told] == [("empty", 0), ("steady", 90), ("young", 0)]
 
     with db.connection() as conn:
         before = stored.find(conn)
