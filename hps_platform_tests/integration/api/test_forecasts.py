@@ -11,10 +11,20 @@ MADE = datetime(2026, 3, 20, 9, tzinfo=UTC)
 def test_a_servers_forecasts(web: Web, server_id: int) -> None:
     runway = {"limit": 100.0, "p10": "2026-04-02", "p50": "2026-04-20", "p90": None, "reason": "noisy"}
     backtest = {"origins": 9, "mase": {"24": 0.6}, "naive_mase": {"24": 0.9}, "coverage": 0.8}
-    about = {"runway": runway, "backtest": backtest}
     made = [
         forecasts.Forecast(
-            server_id, "fs_used_pct", "/var", 7, MADE, MADE, 3600, [1.0, 2.0], [2.0, 3.0], [3.0, 4.0], **about
+            server_id,
+            "fs_used_pct",
+            "/var",
+            7,
+            MADE,
+            MADE,
+            3600,
+            [1.0, 2.0],
+            [2.0, 3.0],
+            [3.0, 4.0],
+            runway=runway,
+            backtest=backtest,
         ),
         forecasts.Forecast(server_id, "cpu_busy_pct", "", 7, MADE, MADE, 3600, reason="no samples for 7 days"),
     ]
