@@ -20,6 +20,7 @@ from dash_app.api import (
     dead_letters,
     docs,
     export,
+    forecasts,
     incidents,
     metrics,
     monitoring,
@@ -88,7 +89,7 @@ def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = 
     api.state.readiness = monitoring.Readiness(data)
     problems.install(api)
     resources = (
-        *(auth, servers, metrics, provenance, export, dead_letters, anomaly_detection, incidents),
+        *(auth, servers, metrics, provenance, export, dead_letters, anomaly_detection, incidents, forecasts),
         *(monitoring, docs, sockets),
     )
     for resource in resources:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 from dash_app.session import current_user
-from hps_platform import detection, history
+from hps_platform import detection, forecasting, history
 from hps_platform.detection import Detection
 from hps_platform.errors import Forbidden
 from hps_platform.history import Answer, How
@@ -410,6 +410,15 @@ class Data:
     def remove_threshold(self, threshold_id: int) -> None:
         _only_administrators("remove a threshold")
         detection.remove_threshold(self.db, threshold_id)
+
+    # Forecasts ----------------------------------------------------------------------------------------------------
+
+    def forecasts(
+        self, server_id: int, *, metric: str | None = None, horizon_days: int = forecasting.HORIZONS[0]
+    ) -> list[dict[str, Any]]:
+        """The newest forecasts, each with points or the reason why there are none; fields as in
+        `forecasting.forecasts`. `metric` None = all that are forecast."""
+        return forecasting.forecasts(self.db, server_id, metric=metric, horizon_days=horizon_days)
 
     # Links, progress ----------------------------------------------------------------------------------------------
 

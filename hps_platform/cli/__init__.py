@@ -32,6 +32,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "archive": ("archive", "Archived days, and bringing one back."),
     "export": ("export", "Samples of a range as CSV, JSON, NDJSON or Parquet."),
     "detect": ("detect", "Run or evaluate anomaly detection."),
+    "forecast": ("forecast", "The days ahead of servers, and when they reach their limits."),
     "models": ("models", "The registered models."),
     "bench": ("bench", "Measure parts of the platform on this machine."),
     "user": ("accounts", "Accounts of the web app."),

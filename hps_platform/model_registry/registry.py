@@ -7,6 +7,7 @@ data directory, so that scoring goes on while MLflow is away.
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -69,7 +70,7 @@ class ModelRegistry:
         self.tracking_uri = tracking_uri.rstrip("/")
         self._cache = cache_dir
         self._rest = Rest(tracking_uri, timeout_s)
-        self._experiment_id = ""
+        self._experiments: dict[str, str] = {}
         self._loaded: dict[tuple[str, int, str], Detector] = {}
         self._lock = threading.Lock()
 
@@ -138,6 +139,29 @@ class ModelRegistry:
     def _alias(self, name: str, alias: str, version: int) -> None:
         self._rest.post("registered-models/alias", {"name": name, "alias": alias, "version": str(version)})
 
+    def log_run(
+        self, experiment: str, name: str, *, parameters: Mapping[str, Any], metrics: Mapping[str, float]
+    ) -> str:
+        """Notes what was tried and how it did as a run of an experiment, which is made where it is missing; its id.
+
+        Metrics that are no finite number are left out: JSON has none.
+        """
+        stamp = _now_ms()
+        asked = {"experiment_id": self._experiment(experiment), "run_name": name, "start_time": stamp}
+        run_id: str = self._rest.post("runs/create", {**asked, "tags": _pairs(_source())})["run"]["info"]["run_id"]
+        noted = {
+            "run_id": run_id,
+            "params": _pairs({key: str(value) for key, value in parameters.items()}),
+            "metrics": [
+                {"key": key, "value": value, "timestamp": stamp, "step": 0}
+                for key, value in metrics.items()
+                if math.isfinite(value)
+            ],
+        }
+        self._rest.post("runs/log-batch", noted)
+        self._rest.post("runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": _now_ms()})
+        return run_id
+
     # Files --------------------------------------------------------------------------------------------------------
 
     def register(self, name: str, detector: Detector, card: Card) -> tuple[int, str]:
@@ -202,7 +226,7 @@ class ModelRegistry:
     def _log(self, name: str, detector: Detector, card: Card, content: bytes, digest: str) -> int:
         """One run with everything about the model, the model itself, and a registered version of it."""
         tags = {**card.tags, "hostname": card.hostname, "sha256": digest}
-        experiment = self._experiment()
+        experiment = self._experiment(EXPERIMENT)
         run = self._rest.post(
             "runs/create",
             {
@@ -274,17 +298,18 @@ class ModelRegistry:
         )
         return int(made["model_version"]["version"])
 
-    def _experiment(self) -> str:
-        if not self._experiment_id:
+    def _experiment(self, name: str) -> str:
+        """The id of an experiment, which is made where it is missing."""
+        if name not in self._experiments:
             try:
-                found = self._rest.get("experiments/get-by-name", {"experiment_name": EXPERIMENT})
-                self._experiment_id = found["experiment"]["experiment_id"]
+                found = self._rest.get("experiments/get-by-name", {"experiment_name": name})
+                self._experiments[name] = found["experiment"]["experiment_id"]
             except ModelNotFound:
                 try:
-                    self._experiment_id = self._rest.post("experiments/create", {"name": EXPERIMENT})["experiment_id"]
+                    self._experiments[name] = self._rest.post("experiments/create", {"name": name})["experiment_id"]
                 except Conflict:  # another process was quicker
-                    return self._experiment()
-        return self._experiment_id
+                    return self._experiment(name)
+        return self._experiments[name]
 
     def _remember(self, champions: Mapping[str, int]) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)

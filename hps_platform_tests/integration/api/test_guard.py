@@ -26,6 +26,7 @@ GET     /api/dead-letters/{letter_id}/                     guarded
 GET     /api/docs                                          guarded
 GET     /api/docs/{name}                                   guarded
 GET     /api/export/                                       guarded
+GET     /api/forecasts/                                    guarded
 GET     /api/incidents/                                    guarded
 GET     /api/incidents/coverage/                           guarded
 GET     /api/incidents/daily/                              guarded

@@ -8,7 +8,7 @@ import pytest
 
 from hps_platform.analysis import detector
 from hps_platform.analysis.detector import Detector
-from hps_platform.errors import ModelNotFound, ModelUntrusted
+from hps_platform.errors import ModelNotFound, ModelUntrusted, RegistryUnavailable
 from hps_platform.model_registry import FILE, Card, ModelRegistry
 from hps_platform_tests.unit.analysis.series import metrics
 
@@ -106,3 +106,11 @@ def test_anyone_with_mlflow_can_score_with_it(
     assert run.outputs is not None
     assert [one.model_id for one in run.outputs.model_outputs] == [info.model_id]
     assert "scikit-learn==" in Path(mlflow.pyfunc.get_model_dependencies(f"models:/{name}@champion")).read_text()
+
+
+def test_a_run_without_a_model_is_noted(mlflow_uri: str, tmp_path: Path) -> None:
+    registry = ModelRegistry(mlflow_uri, cache_dir=tmp_path)
+    run_id = registry.log_run("hps-notes", "tonight", parameters={"origins": (1, 2)}, metrics={"7d_mase_24": 0.7})
+    assert registry.run(run_id) == ({"origins": "(1, 2)"}, {"7d_mase_24": 0.7})
+    with pytest.raises(RegistryUnavailable):
+        ModelRegistry("http://127.0.0.1:9", cache_dir=tmp_path).log_run("x", "y", parameters={}, metrics={})

@@ -26,6 +26,7 @@ _OF_TYPE = {
     "bigint[]": "{1,2}",
     "inet": "10.0.0.1",
     "int8multirange": "{[1,5)}",
+    "double precision[]": "{1.5,2.25}",
 }
 _OF_COLUMN = {
     "trigger": "scheduled",

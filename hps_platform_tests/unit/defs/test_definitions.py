@@ -20,6 +20,8 @@ ASSETS: Mapping[str, list[str]] = {
     "models/champions": FEATURES,
     "detection/anomalies": ["models/champions", *FEATURES],
     "detection/incidents": ["detection/anomalies"],
+    "forecasts/servers": sorted([*FEATURES, "rollups/filesystem"]),
+    "forecasts/backtest": ["forecasts/servers"],
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
     "maintenance/collector_events": [],
@@ -30,6 +32,7 @@ ASSETS: Mapping[str, list[str]] = {
 CHECKS = sorted(
     [
         *((asset, check) for asset in SAMPLES for check in ("complete", "conserved", "fresh")),
+        ("forecasts/backtest", "worth_it"),
         ("maintenance/archive", "intact"),
         ("models/champions", "challengers_pass"),
         ("models/champions", "no_drift"),
@@ -41,6 +44,7 @@ SCHEDULES = {
     "check_samples_every_ten_minutes": "4-59/10 * * * *",
     "train_due_models_hourly": "17 * * * *",
     "upkeep_nightly": "23 1 * * *",
+    "forecasts_nightly": "43 2 * * *",
 }
 
 
