@@ -20,6 +20,7 @@ from dash_app.api import (
     dead_letters,
     docs,
     export,
+    incidents,
     metrics,
     monitoring,
     problems,
@@ -86,7 +87,10 @@ def create_app(settings: Settings, *, mount: Mount | None = None, pages: bool = 
     api.state.data = data
     api.state.readiness = monitoring.Readiness(data)
     problems.install(api)
-    resources = (auth, servers, metrics, provenance, export, dead_letters, anomaly_detection, monitoring, docs, sockets)
+    resources = (
+        *(auth, servers, metrics, provenance, export, dead_letters, anomaly_detection, incidents),
+        *(monitoring, docs, sockets),
+    )
     for resource in resources:
         api.include_router(resource.router)
     api.include_router(sign_in.router(db, credentials, settings))

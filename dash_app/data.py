@@ -7,9 +7,9 @@ event loop, also those written as plain `def`: a page's callback is `async def` 
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -24,6 +24,7 @@ from hps_platform.settings import Settings
 from hps_platform.stack.progress import PROGRESS
 from hps_platform.store import collectors, letters, logins, servers
 from hps_platform.store.collectors import Presence
+from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 from hps_platform.store.servers import Server
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from dash_app.live import Batch, Hub
     from hps_platform.collector import ConnectionReport
     from hps_platform.inventory import Found
-    from hps_platform.store.database import Database
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Links:
 class Data:
     """One instance per process, made by `create_app`, handed to the API and to `dash_app.shell.mount`."""
 
-    def __init__(self, db: "Database", hub: "Hub", settings: Settings, queries: "Database | None" = None) -> None:
+    def __init__(self, db: Database, hub: "Hub", settings: Settings, queries: Database | None = None) -> None:
         """`queries` is where history is asked for: maybe a replica, with a time limit of its own."""
         self.db = db
         self.hub = hub
@@ -322,6 +322,55 @@ class Data:
         (`cpu_busy_pct, run_queue, …, us, sy, idle`; null where nothing is known)."""
         return detection.scored_minutes(self.db, server_id, start, end)
 
+    def incidents(
+        self,
+        *,
+        server_id: int | None = None,
+        states: Collection[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page: int = 1,
+        page_size: int = 50,
+    ) -> Page:
+        """Those that touch the range, newest first. Each result: `id, state, severity, started_at, ended_at, minutes,
+        peak_at, peak_server_id, peak_score, head_metric, culprit, causes, sentence, closed_at`, and `servers`, the
+        strangest first: `server_id, hostname, started_at, ended_at, minutes, peak_at, peak_score, heads`."""
+        found, count = detection.list_incidents(
+            self.db, server_id=server_id, states=states, start=start, end=end, page=page, page_size=page_size
+        )
+        return Page(found, count, page, page_size)
+
+    def incident(self, incident_id: int) -> dict[str, Any]:
+        """One, fields as in `incidents`, with `events`, `learnt` and `explanation` as in `detection.incident`;
+        `NotFound`."""
+        return detection.incident(self.db, incident_id)
+
+    def handle_incident(self, incident_id: int, step: str, reason: str = "") -> dict[str, Any]:
+        """`step`: `acknowledge`, `resolve`, `false-alarm` or `reopen`. `NotFound`, `Conflict` when it can't be done in
+        the state that it is in; fields as in `incidents`."""
+        _only_administrators(f"{_STEPS[step][0]} an incident")
+        return _STEPS[step][1](self.db, incident_id, current_user().username, reason)
+
+    def daily_incidents(self, start: date, end: date, server_id: int | None = None) -> list[dict[str, Any]]:
+        """By day, both inclusive: `day, servers` (scored ones), `minutes` (anomalous ones), and of the incidents that
+        began `incidents, acknowledged, false_alarms`."""
+        return detection.daily_incidents(self.db, start, end, server_id)
+
+    def learnt(self, server_id: int | None = None) -> list[dict[str, Any]]:
+        """What false alarms taught, the newest first: `id, server_id, incident_id, metrics, from_minute, minutes,
+        demanded_score, created_by, created_at`."""
+        return detection.learnt(self.db, server_id)
+
+    def unlearn(self, suppression_id: int) -> None:
+        """`NotFound`."""
+        _only_administrators("undo what a false alarm taught")
+        detection.unlearn(self.db, suppression_id, current_user().username)
+
+    def coverage(self) -> list[dict[str, Any]]:
+        """Of every server whether anomalies can be found on it, by hostname: `server_id, hostname, state` (watched,
+        partly, silent, learning, off), `text` and `scored_until`."""
+        return detection.coverage(self.db)
+
     def detection_runs(
         self,
         *,
@@ -378,6 +427,14 @@ class Data:
             logger.warning("progress of the demo can't be read: %s", error)
             return None
         return found if isinstance(found, dict) and not found.get("finished") else None
+
+
+_STEPS: dict[str, tuple[str, Callable[[Database, int, str, str], dict[str, Any]]]] = {
+    "acknowledge": ("acknowledge", detection.acknowledge),
+    "resolve": ("resolve", detection.resolve),
+    "false-alarm": ("call off", detection.false_alarm),
+    "reopen": ("open", detection.reopen),
+}
 
 
 def _letter(letter: letters.Letter) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Anomalies: every new minute scored with its server's champion."""
+"""Anomalies: every new minute scored with its server's champion, and anomalous ones put together to incidents."""
 
 import dagster as dg
 
@@ -40,4 +40,26 @@ def anomalies(context: dg.AssetExecutionContext, platform: Platform, config: Sco
     )
 
 
-score_minutes = dg.define_asset_job("score_minutes", selection=dg.AssetSelection.assets(anomalies))
+@dg.asset(
+    key=["detection", "incidents"],
+    deps=[anomalies],
+    group_name="detection",
+    kinds={"postgres"},
+    description="Anomalous minutes put together, per server and across the fleet; quiet ones resolved.",
+    metadata={"table": "incidents"},
+)
+def incidents(platform: Platform) -> dg.MaterializeResult[None]:
+    report = detection.refresh_incidents(platform.database)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": report.opened + report.changed,
+            "opened": report.opened,
+            "changed": report.changed,
+            "merged": report.merged,
+            "removed": report.removed,
+            "resolved": report.resolved,
+        }
+    )
+
+
+score_minutes = dg.define_asset_job("score_minutes", selection=dg.AssetSelection.assets(anomalies, incidents))

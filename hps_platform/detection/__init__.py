@@ -7,6 +7,20 @@ It joins the detector (`hps_platform.analysis`), the tables (`hps_platform.store
 from hps_platform.detection.champions import events as model_events
 from hps_platform.detection.champions import last_events, promote, rejected, rollback
 from hps_platform.detection.drift import drifts
+from hps_platform.detection.incidents import (
+    IncidentReport,
+    acknowledge,
+    coverage,
+    daily_incidents,
+    false_alarm,
+    incident,
+    learnt,
+    list_incidents,
+    reopen,
+    resolve,
+    unlearn,
+)
+from hps_platform.detection.incidents import refresh as refresh_incidents
 from hps_platform.detection.results import (
     add_threshold,
     anomalies,
@@ -24,22 +38,33 @@ from hps_platform.store.model_files import ModelDrift, ModelEvent
 
 __all__ = [
     "Detection",
+    "IncidentReport",
     "ModelDrift",
     "ModelEvent",
     "ScoreReport",
     "Trained",
     "TrainingReport",
     "Workers",
+    "acknowledge",
     "add_threshold",
     "anomalies",
     "anomaly",
+    "coverage",
+    "daily_incidents",
     "drifts",
+    "false_alarm",
+    "incident",
     "last_events",
+    "learnt",
+    "list_incidents",
     "model_events",
     "model_name",
     "promote",
+    "refresh_incidents",
     "rejected",
     "remove_threshold",
+    "reopen",
+    "resolve",
     "rollback",
     "run_on_demand",
     "runs",
@@ -49,5 +74,6 @@ __all__ = [
     "thresholds",
     "train",
     "train_all",
+    "unlearn",
     "update_threshold",
 ]

@@ -6,7 +6,7 @@ Scheduled scoring and runs on demand judge with the same code; they differ in wh
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ import polars as pl
 from hps_platform.detection.training import model_name
 from hps_platform.errors import HpsError, InvalidInput, ModelNotFound, RegistryUnavailable
 from hps_platform.model_registry import ModelRegistry
-from hps_platform.store import detections, minutes, model_files, servers, thresholds
+from hps_platform.store import detections, minutes, model_files, servers, suppressions, thresholds
 from hps_platform.store.database import Database
 from hps_platform.store.servers import Server
+from hps_platform.store.suppressions import Suppression
 
 if TYPE_CHECKING:
     from hps_platform.analysis.detector import Detector
@@ -269,7 +270,8 @@ def _judge(
     results = _results(rows, model.detector, scores, levels)
     limits = {one.metric_name: one for one in thresholds.list_thresholds(conn, server_id) if one.is_active}
     allowed = {name: one.anomaly_score_threshold for name, one in limits.items()}
-    return _Judged(_within(results, allowed), {day: level for day, level in found.items() if level < float("inf")})
+    results = _quieted(_within(results, allowed), suppressions.listing(conn, server_id=server_id))
+    return _Judged(results, {day: level for day, level in found.items() if level < float("inf")})
 
 
 def _levels(days: list[date], past: pl.DataFrame, scores: Any, model: "Detector", budget: float) -> dict[date, float]:
@@ -320,6 +322,22 @@ def _within(results: pl.DataFrame, allowed: Mapping[str, float]) -> pl.DataFrame
     head = pl.col("contributions").list.first().struct.field("column")
     limit = head.replace_strict(dict(allowed), default=allowed.get("*", 0.0), return_dtype=pl.Float64)
     return results.with_columns(is_anomaly=pl.col("is_anomaly") & (pl.col("anomaly_score") <= limit))
+
+
+def _quieted(results: pl.DataFrame, learnt: Sequence[Suppression]) -> pl.DataFrame:
+    """Takes back anomalies that are like a false alarm and no stranger than was demanded after it: of the same head
+    metrics, at the same time of day."""
+    if not learnt:
+        return results
+    head = pl.col("contributions").list.first().struct.field("column")
+    minute = pl.col("timestamp").dt.hour().cast(pl.Int32) * 60 + pl.col("timestamp").dt.minute()
+    quiet = [
+        head.is_in(one.metrics)
+        & ((minute - one.from_minute) % 1440 < one.minutes)
+        & (pl.col("anomaly_score") > one.demanded_score)
+        for one in learnt
+    ]
+    return results.with_columns(is_anomaly=pl.col("is_anomaly") & ~pl.any_horizontal(quiet).fill_null(value=False))
 
 
 def _as_json(results: pl.DataFrame, name: str) -> pl.Series:

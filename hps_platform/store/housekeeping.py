@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from hps_platform.store import partitions
+from hps_platform.store import incidents, partitions
 from hps_platform.store.database import session
 
 _KEPT = ("ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION", "ASSET_FAILED_TO_MATERIALIZE")
@@ -35,10 +35,11 @@ def prune_dead_letters(conn: Connection[Any], before: datetime) -> int:
 
 
 def prune_detection(conn: Connection[Any], before: date) -> int:
-    """Drops scored minutes of days before that one, with the runs and alarm levels that were only about these.
+    """Drops scored minutes of days before that one, with runs, alarm levels and closed incidents only about these.
 
     Returns how many partitions and rows went.
     """
     gone = len(partitions.drop_before(conn, "anomaly_detection_results", before))
     gone += conn.execute("DELETE FROM anomaly_detection_runs WHERE end_time <= %s::timestamptz", (before,)).rowcount
+    gone += incidents.prune(conn, before)
     return gone + conn.execute("DELETE FROM anomaly_alarm_levels WHERE day < %s", (before,)).rowcount

@@ -34,6 +34,8 @@ _OF_COLUMN = {
     "sha256": "a" * 64,
     "severity_level": "high",
     "event": "promoted",
+    "severity": "high",
+    "state": "open",
     "anomaly_score_threshold": "-0.5",
 }
 

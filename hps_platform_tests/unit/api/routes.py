@@ -37,6 +37,8 @@ def concrete(path: str) -> str:
         ("{timestamp}", "2026-03-01T00:00:00Z"),
         ("{threshold_id}", "1"),
         ("{letter_id}", "1"),
+        ("{incident_id}", "1"),
+        ("{learnt_id}", "1"),
         ("{name}", "start.js"),
         ("{rest:path}", "nothing"),
         ("{path:path}", "some/page"),

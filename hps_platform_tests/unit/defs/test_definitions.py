@@ -19,6 +19,7 @@ ASSETS: Mapping[str, list[str]] = {
     **{f"rollups/{name}": [f"samples/{name}"] for name in FAMILIES},
     "models/champions": FEATURES,
     "detection/anomalies": ["models/champions", *FEATURES],
+    "detection/incidents": ["detection/anomalies"],
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
     "maintenance/collector_events": [],

@@ -1,0 +1,237 @@
+"""From scored minutes in a real PostgreSQL to incidents: put together, kept through rescoring, handled by people."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import polars as pl
+import pytest
+
+from hps_platform import detection
+from hps_platform.detection import scoring
+from hps_platform.errors import Conflict, NotFound
+from hps_platform.metrics import FAMILIES
+from hps_platform.store import detections, suppressions, thresholds
+from hps_platform.store.database import Database
+from hps_platform_tests.integration.detection.samples import land
+
+START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+CAUSES = [
+    {"column": "disk_busy_pct", "weight": 0.8, "observed": 98.0, "usual_low": 12.0, "usual_high": 30.0},
+    {"column": "run_queue", "weight": 0.1, "observed": 9.0, "usual_low": 1.0, "usual_high": 3.0},
+]
+TOLD = "Disk hdisk3 busy 98.0 %, usually 12.0 to 30.0 % at this hour."
+
+
+def at(minute: float) -> datetime:
+    return START + timedelta(minutes=minute)
+
+
+@pytest.fixture
+def db(migrated_dsn: str) -> Iterator[Database]:
+    with Database(migrated_dsn) as database:
+        with database.connection() as conn:
+            for name in ("aix01", "aix02", "aix03"):
+                conn.execute(
+                    "INSERT INTO servers (hostname, ssh_username, operating_system, tags)"
+                    " VALUES (%s, 'hps', 'aix', '{prod}')",
+                    (name,),
+                )
+        yield database
+
+
+def score(
+    db: Database, server: int, anomalous: Mapping[int, float] | Iterable[int], until: int, since: int = 0
+) -> None:
+    """What scheduled scoring says of the minutes since then; rescoring when it was said before."""
+    flagged = anomalous if isinstance(anomalous, Mapping) else dict.fromkeys(anomalous, -0.5)
+    rows = pl.DataFrame(
+        [
+            {
+                "timestamp": at(minute),
+                "is_anomaly": minute in flagged,
+                "anomaly_score": flagged.get(minute, -0.05),
+                "forest_score": 0.1,
+                "metric_values": None,
+                "contributions": json.dumps(CAUSES) if minute in flagged else None,
+            }
+            for minute in range(since, until)
+        ],
+        schema_overrides={"metric_values": pl.String()},
+    )
+    run_id = uuid4()
+    with db.connection() as conn:
+        detections.clear_scheduled(conn, server, at(since), at(until))
+        detections.begin_run(conn, run_id, server, detections.SCHEDULED, (at(since), at(until)), model_version="1")
+        detections.save_results(conn, run_id, server, rows, trigger=detections.SCHEDULED, model_version="1")
+        detections.complete_run(conn, run_id, at(until), points=len(rows), anomalies=len(flagged), seconds=0.1)
+
+
+def land_disks(db: Database, server: int) -> None:
+    schema = FAMILIES["iostat"].frame_schema
+    rows = [
+        {"server_id": server, "timestamp": at(2), "disk": disk, "busy_pct": busy}
+        for disk, busy in (("hdisk0", 4.0), ("hdisk3", 98.0))
+    ]
+    with db.connection() as conn:
+        land(conn, {"iostat": pl.DataFrame(rows, schema=schema)})
+
+
+def refreshed(db: Database) -> tuple[int, int, int, int, int]:
+    report = detection.refresh_incidents(db, now=at(120))
+    return report.opened, report.changed, report.merged, report.removed, report.resolved
+
+
+def test_minutes_become_one_incident_that_grows_and_ends(db: Database) -> None:
+    land_disks(db, 1)
+    score(db, 1, {1: -0.3, 2: -0.6, 14: -0.4}, until=20)
+    assert refreshed(db) == (1, 0, 0, 0, 0)
+    assert refreshed(db) == (0, 0, 0, 0, 0)
+    (one,), count = detection.list_incidents(db)
+    assert count == 1
+    assert (one["state"], one["severity"], one["minutes"], one["sentence"]) == ("open", "high", 3, TOLD)
+    assert (one["started_at"], one["ended_at"], one["peak_at"]) == (at(1), at(15), at(2))
+    assert [part["hostname"] for part in one["servers"]] == ["aix01"]
+
+    with db.connection() as conn:
+        thresholds.add_threshold(conn, {"server_id": 1, "metric_name": "*", "severity_level": "low"})
+    score(db, 1, [25], since=20, until=30)
+    assert refreshed(db) == (0, 1, 0, 0, 0)
+    (grown,), _ = detection.list_incidents(db, server_id=1, states=["open"], start=at(20), end=at(40))
+    assert (grown["id"], grown["ended_at"], grown["severity"]) == (one["id"], at(26), "low")
+    assert detection.list_incidents(db, start=at(26))[1] == 0
+
+    score(db, 1, [], since=30, until=100)
+    assert refreshed(db) == (0, 0, 0, 0, 1)
+    found = detection.incident(db, one["id"])
+    assert (found["state"], found["closed_at"]) == ("resolved", at(86))
+    assert [(event["kind"], event["actor"]) for event in found["events"]] == [("opened", None), ("resolved", None)]
+
+
+def test_rescoring_keeps_numbers_and_takes_back_what_nobody_touched(db: Database) -> None:
+    score(db, 1, [1, 2], until=20)
+    score(db, 2, [1, 2], until=20, since=-60)
+    score(db, 3, [9], until=20)
+    assert refreshed(db) == (2, 0, 0, 0, 0)
+    fleet, alone = detection.list_incidents(db)[0][::-1]
+    detection.acknowledge(db, alone["id"], "ada", "looking")
+    assert len(fleet["servers"]) == 2
+    assert fleet["sentence"].startswith("2 servers at the same time, aix01 the strangest: Busiest disk")
+    assert fleet["severity"] == "high"
+    assert [one["hostname"] for one in detection.incident(db, alone["id"])["explanation"]["similar"]] == ["aix01"]
+
+    score(db, 1, [2, 3, 4], until=20)
+    score(db, 2, [], until=20, since=-60)
+    score(db, 3, [], until=20)
+    assert refreshed(db) == (0, 1, 0, 0, 0)
+    kept, touched = detection.list_incidents(db)[0][::-1]
+    assert (kept["id"], kept["started_at"], len(kept["servers"])) == (fleet["id"], at(2), 1)
+    assert (touched["id"], touched["state"]) == (alone["id"], "acknowledged")
+    score(db, 1, [], until=20)
+    assert refreshed(db) == (0, 0, 0, 1, 0)
+    with pytest.raises(NotFound):
+        detection.incident(db, fleet["id"])
+
+
+def test_one_that_turns_out_to_be_of_the_fleet_leads_to_it(db: Database) -> None:
+    score(db, 1, [6], until=10)
+    score(db, 2, [9], until=10)
+    with db.connection() as conn:
+        conn.execute(
+            "INSERT INTO servers (hostname, ssh_username) SELECT 'host' || n, 'hps' FROM generate_series(1, 100) n"
+        )
+    assert refreshed(db) == (2, 0, 0, 0, 0)
+    detection.acknowledge(db, 2, "ada")
+    score(db, 3, [10], until=12)
+    assert refreshed(db) == (0, 1, 1, 0, 0)
+    (one,), _ = detection.list_incidents(db)
+    assert (one["id"], one["state"], len(one["servers"])) == (1, "acknowledged", 3)
+    assert detection.incident(db, 2)["id"] == 1
+    assert detection.reopen(db, 2, "ada")["id"] == 1
+
+
+def test_people_handle_it_and_a_false_alarm_teaches(db: Database) -> None:
+    score(db, 1, {0: -0.5, 1: -0.6}, until=120)
+    refreshed(db)
+    with pytest.raises(Conflict, match="incident 1 is resolved"):
+        detection.acknowledge(db, 1, "ada")
+    said = detection.false_alarm(db, 1, "ada", "the backup")
+    assert said["state"] == "false_alarm"
+    (learnt,) = detection.learnt(db, 1)
+    assert (learnt["metrics"], learnt["from_minute"], learnt["minutes"]) == (["disk_busy_pct"], 9 * 60 + 30, 62)
+    assert learnt["demanded_score"] == -0.65
+    with pytest.raises(Conflict):
+        detection.resolve(db, 1, "ada")
+
+    with db.connection() as conn:
+        rules = suppressions.listing(conn, server_id=1)
+    tomorrow = START + timedelta(days=1)
+    heads = [[{"column": name}] for name in ("disk_busy_pct", "disk_busy_pct", "cpu_busy_pct", "disk_busy_pct")]
+    results = pl.DataFrame(
+        {
+            "timestamp": [tomorrow, tomorrow, tomorrow, tomorrow + timedelta(hours=2)],
+            "is_anomaly": [True] * 4,
+            "anomaly_score": [-0.6, -0.66, -0.6, -0.6],
+            "contributions": heads,
+        }
+    )
+    assert scoring._quieted(results, rules)["is_anomaly"].to_list() == [False, True, True, True]
+
+    assert detection.reopen(db, 1, "bob", "it was none")["state"] == "open"
+    assert detection.learnt(db) == []
+    assert refreshed(db) == (0, 0, 0, 0, 0)  # it waits for a person
+    detection.false_alarm(db, 1, "bob")
+    detection.unlearn(db, detection.learnt(db)[0]["id"], "bob")
+    found = detection.incident(db, 1)
+    assert [(one["kind"], one["actor"]) for one in found["events"]][2:] == [
+        ("false_alarm", "ada"),
+        ("reopened", "bob"),
+        ("false_alarm", "bob"),
+        ("unlearnt", "bob"),
+    ]
+    (day,) = detection.daily_incidents(db, START.date(), START.date())
+    assert day == {
+        "day": START.date(),
+        "servers": 1,
+        "minutes": 2,
+        "incidents": 1,
+        "acknowledged": 0,
+        "false_alarms": 1,
+    }
+
+
+def test_minutes_in_a_maintenance_window_make_no_incident(db: Database) -> None:
+    with db.connection() as conn:
+        conn.execute(
+            "UPDATE servers SET settings = %s WHERE id = 1",
+            (json.dumps({"maintenance": [{"from": "2026-03-02T10:00Z", "until": "2026-03-02T10:30Z"}]}),),
+        )
+    score(db, 1, [5, 45], until=50)
+    assert refreshed(db) == (1, 0, 0, 0, 0)
+    (one,), _ = detection.list_incidents(db)
+    assert one["started_at"] == at(45)
+    assert [span["end"] for span in detection.incident(db, one["id"])["explanation"]["maintenance"]] == [at(30)]
+
+
+def test_what_is_watched_and_why_not(db: Database) -> None:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    with db.connection() as conn:
+        conn.execute("UPDATE servers SET is_active = id <> 3")
+        for family, server, ago in (("vmstat", 1, 2), ("memory", 1, 2), ("netstat", 1, 2), ("vmstat", 2, 7 * 1440)):
+            schema = FAMILIES[family].frame_schema
+            filled = {"interface": "en0"} if family == "netstat" else {}
+            row = {"server_id": server, "timestamp": now - timedelta(minutes=ago), **filled}
+            land(conn, {family: pl.DataFrame([row], schema=schema)})
+    first, second, third = detection.coverage(db, now)
+    assert (first["state"], first["text"]) == (
+        "learning",
+        "It needs 24 hours of samples before anything is judged; it has 0.",
+    )
+    assert second["state"] == "silent"
+    assert "No samples came since" in second["text"]
+    assert third["state"] == "off"
+    score(db, 1, [], until=5)
+    watched = detection.coverage(db, now)[0]
+    assert watched["state"] == "partly"
+    assert watched["text"] == "No samples of iostat came for a day. Not judged: Busiest disk, Disk throughput."
