@@ -347,5 +347,39 @@ def observed_chart(
     return figure
 
 
+def incidents_chart(days: Sequence[Mapping[str, Any]], theme: Theme, *, height: int = 150) -> go.Figure:
+    """Incidents a server-day by day, stacked by what people said of them; `days` as from `Data.daily_incidents`."""
+    figure = go.Figure(layout={"template": _TEMPLATES[theme]})
+    palette = PALETTES[theme]
+    said = (
+        ("False alarm", palette[7], lambda day: day["false_alarms"]),
+        ("Acknowledged", palette[1], lambda day: min(day["acknowledged"], day["incidents"] - day["false_alarms"])),
+    )
+    left = [day["incidents"] for day in days]
+    bars = []
+    for name, color, of in said:
+        values = [of(day) for day in days]
+        left = [max(rest - value, 0) for rest, value in zip(left, values, strict=True)]
+        bars.append((name, color, values))
+    for name, color, values in [("Others", palette[0], left), *reversed(bars)]:
+        figure.add_trace(
+            go.Bar(
+                x=[day["day"].isoformat() for day in days],
+                y=[value / day["servers"] if day["servers"] else None for value, day in zip(values, days, strict=True)],
+                name=name,
+                marker={"color": color},
+                hovertemplate="%{y:.2f} a server",
+            )
+        )
+    figure.update_layout(
+        height=height,
+        barmode="stack",
+        showlegend=True,
+        xaxis={"hoverformat": "%Y-%m-%d"},
+        yaxis={"title": {"text": "A server and day"}},
+    )
+    return figure
+
+
 def _ms(moment: datetime) -> float:
     return moment.timestamp() * 1000

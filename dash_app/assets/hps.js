@@ -166,6 +166,8 @@ window.dash_clientside = window.dash_clientside || {};
       });
     },
 
+    open: () => true,
+
     close: () => false,
 
     // Once a second: how old the newest sample is, in words and as a dot.

@@ -1,4 +1,4 @@
-"""The state of a server as one word, a colour and an order of urgency."""
+"""The state of a server or of an incident as one word, a colour and an order of urgency."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,19 @@ STALE = State("No samples", "orange", 65, "!")
 def state(status: str) -> State:
     """The looks of a server's `status`; an unknown one is shown as it is written."""
     return _STATES.get(status) or State(status.replace("_", " ").capitalize() or "Unknown", "gray", 40, "?")
+
+
+_INCIDENTS = {
+    "open": State("Open", "red", 40, "!"),
+    "acknowledged": State("Acknowledged", "orange", 30, "…"),
+    "resolved": State("Resolved", "green", 0, "✓"),
+    "false_alarm": State("False alarm", "gray", 0, "○"),
+}
+
+
+def incident(state: str) -> State:
+    """The looks of an incident's state."""
+    return _INCIDENTS[state]
 
 
 def badge(shown: State, message: str = "") -> Any:

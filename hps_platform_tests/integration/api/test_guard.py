@@ -14,6 +14,7 @@ from hps_platform_tests.unit.api.routes import concrete, flat, methods_and_paths
 # Every route of ours and whether it needs credentials. A change of this list is a change of what strangers can reach.
 ROUTES = """
 DELETE  /api/anomaly-detection/thresholds/{threshold_id}/  guarded
+DELETE  /api/incidents/learnt/{learnt_id}/                 guarded
 DELETE  /api/servers/{server_id}/                          guarded
 GET     /api/anomaly-detection/history/                    guarded
 GET     /api/anomaly-detection/plot-data/                  guarded
@@ -25,6 +26,11 @@ GET     /api/dead-letters/{letter_id}/                     guarded
 GET     /api/docs                                          guarded
 GET     /api/docs/{name}                                   guarded
 GET     /api/export/                                       guarded
+GET     /api/incidents/                                    guarded
+GET     /api/incidents/coverage/                           guarded
+GET     /api/incidents/daily/                              guarded
+GET     /api/incidents/learnt/                             guarded
+GET     /api/incidents/{incident_id}/                      guarded
 GET     /api/metrics/filesystems/                          guarded
 GET     /api/metrics/historical/                           guarded
 GET     /api/metrics/iostat/                               guarded
@@ -54,6 +60,10 @@ POST    /api/anomaly-detection/                            guarded
 POST    /api/anomaly-detection/thresholds/                 guarded
 POST    /api/auth/token/                                   open
 POST    /api/dead-letters/{letter_id}/replay/              guarded
+POST    /api/incidents/{incident_id}/acknowledge/          guarded
+POST    /api/incidents/{incident_id}/false-alarm/          guarded
+POST    /api/incidents/{incident_id}/reopen/               guarded
+POST    /api/incidents/{incident_id}/resolve/              guarded
 POST    /api/servers/                                      guarded
 POST    /api/servers/discover/                             guarded
 POST    /api/servers/{server_id}/test-connection/          guarded

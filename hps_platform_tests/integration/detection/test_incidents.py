@@ -1,9 +1,8 @@
 """From scored minutes in a real PostgreSQL to incidents: put together, kept through rescoring, handled by people."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -12,20 +11,12 @@ from hps_platform import detection
 from hps_platform.detection import scoring
 from hps_platform.errors import Conflict, NotFound
 from hps_platform.metrics import FAMILIES
-from hps_platform.store import detections, suppressions, thresholds
+from hps_platform.store import suppressions, thresholds
 from hps_platform.store.database import Database
 from hps_platform_tests.integration.detection.samples import land
+from hps_platform_tests.integration.detection.scored import START, at, score
 
-START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-CAUSES = [
-    {"column": "disk_busy_pct", "weight": 0.8, "observed": 98.0, "usual_low": 12.0, "usual_high": 30.0},
-    {"column": "run_queue", "weight": 0.1, "observed": 9.0, "usual_low": 1.0, "usual_high": 3.0},
-]
 TOLD = "Disk hdisk3 busy 98.0 %, usually 12.0 to 30.0 % at this hour."
-
-
-def at(minute: float) -> datetime:
-    return START + timedelta(minutes=minute)
 
 
 @pytest.fixture
@@ -39,33 +30,6 @@ def db(migrated_dsn: str) -> Iterator[Database]:
                     (name,),
                 )
         yield database
-
-
-def score(
-    db: Database, server: int, anomalous: Mapping[int, float] | Iterable[int], until: int, since: int = 0
-) -> None:
-    """What scheduled scoring says of the minutes since then; rescoring when it was said before."""
-    flagged = anomalous if isinstance(anomalous, Mapping) else dict.fromkeys(anomalous, -0.5)
-    rows = pl.DataFrame(
-        [
-            {
-                "timestamp": at(minute),
-                "is_anomaly": minute in flagged,
-                "anomaly_score": flagged.get(minute, -0.05),
-                "forest_score": 0.1,
-                "metric_values": None,
-                "contributions": json.dumps(CAUSES) if minute in flagged else None,
-            }
-            for minute in range(since, until)
-        ],
-        schema_overrides={"metric_values": pl.String()},
-    )
-    run_id = uuid4()
-    with db.connection() as conn:
-        detections.clear_scheduled(conn, server, at(since), at(until))
-        detections.begin_run(conn, run_id, server, detections.SCHEDULED, (at(since), at(until)), model_version="1")
-        detections.save_results(conn, run_id, server, rows, trigger=detections.SCHEDULED, model_version="1")
-        detections.complete_run(conn, run_id, at(until), points=len(rows), anomalies=len(flagged), seconds=0.1)
 
 
 def land_disks(db: Database, server: int) -> None:

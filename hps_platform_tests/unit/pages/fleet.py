@@ -104,6 +104,67 @@ def anomaly(minute: int, *, server_id: int = AIX, score: float = -0.4) -> dict[s
     }
 
 
+def incident(number: int = 7, *, state: str = "open", servers: Sequence[int] = (AIX,)) -> dict[str, Any]:
+    """An incident of ten minutes until `NOW`, its peak the minute of `anomaly(0)`."""
+    start = NOW - timedelta(minutes=10)
+    return {
+        "id": number,
+        "state": state,
+        "severity": "medium",
+        "sentence": "Disk throughput 175.8 MiB/s (mostly hdisk3), usually 0.8 to 23.4 MiB/s at this hour.",
+        "started_at": start,
+        "ended_at": NOW,
+        "minutes": 8,
+        "peak_at": NOW,
+        "peak_server_id": servers[0],
+        "peak_score": -0.4,
+        "servers": [
+            {
+                "server_id": server_id,
+                "hostname": "aix01" if server_id == AIX else "lnx01",
+                "started_at": start,
+                "ended_at": NOW,
+                "minutes": 8,
+                "peak_at": NOW,
+                "peak_score": -0.4,
+                "heads": ["disk_kb_s"],
+            }
+            for server_id in servers
+        ],
+        "events": [
+            {"at": start, "kind": "opened", "actor": None, "reason": ""},
+            {"at": NOW, "kind": "false_alarm", "actor": "ada", "reason": "the backup"},
+        ],
+        "learnt": [
+            {
+                "id": 3,
+                "server_id": servers[0],
+                "incident_id": number,
+                "metrics": ["disk_kb_s"],
+                "from_minute": 1410,
+                "minutes": 70,
+                "demanded_score": -0.45,
+                "created_by": "ada",
+            }
+        ],
+        "explanation": {
+            "processes": [{"command": "/usr/bin/tar -cf", "cpu_pct": 88.0, "rss_kb": None}],
+            "filesystems": [{"mount": "/backup", "used_pct": 97.5}],
+            "similar": [
+                {
+                    "id": 2,
+                    "state": "resolved",
+                    "started_at": NOW - timedelta(days=1),
+                    "sentence": "Disk throughput 90.0 MiB/s.",
+                    "hostname": "aix01",
+                }
+            ],
+            "nearby": [{"at": NOW, "server_id": servers[0], "kind": "state", "message": "no answer within 10 s"}],
+            "maintenance": [{"server_id": servers[0], "start": NOW, "end": NOW + timedelta(hours=1)}],
+        },
+    }
+
+
 def shown(component: Any) -> str:
     """The component as the browser gets it: what can't be sent fails here."""
     sent = to_json(component)  # type: ignore[no-untyped-call]
@@ -118,6 +179,7 @@ class Fleet:
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     interval: str | None = None
     found: list[dict[str, Any]] = field(default_factory=list)
+    incidents_known: list[dict[str, Any]] = field(default_factory=list)
     preparing: dict[str, Any] | None = None
     broken: HpsError | None = None
     tail: list[dict[str, Any]] = field(default_factory=list)
@@ -193,6 +255,12 @@ class Fleet:
             for one in reversed(self.found)
         ]
         return pl.DataFrame(rows, schema_overrides={"timestamp": pl.Datetime("ms", "UTC")})
+
+    def incident(self, incident_id: int) -> dict[str, Any]:
+        for one in self.incidents_known:
+            if one["id"] == incident_id:
+                return one
+        raise NotFound(f"no incident {incident_id}")
 
     def links(self) -> Links:
         return Links("http://127.0.0.1:3000", "http://127.0.0.1:5000")

@@ -28,7 +28,18 @@ from hps_platform.collector.probe import ConnectionReport, FamilyReport
 from hps_platform.errors import DatabaseUnavailable, InvalidInput
 from hps_platform.host_keys import HostKey
 from hps_platform.metrics import FAMILIES
-from hps_platform_tests.unit.pages.fleet import AIX, LINUX, NOW, SERVER, Fleet, anomaly, samples, server, shown
+from hps_platform_tests.unit.pages.fleet import (
+    AIX,
+    LINUX,
+    NOW,
+    SERVER,
+    Fleet,
+    anomaly,
+    incident,
+    samples,
+    server,
+    shown,
+)
 
 ASSETS = Path(dash_app.__file__).parent / "assets"
 GOLDEN = [
@@ -261,17 +272,95 @@ def test_live_starts_with_what_is_sampled_often() -> None:
     assert default_metrics() == ["vmstat.us", "iostat.busy_pct", "netstat.ipkts_s", "memory.used_pct"]
 
 
-def test_anomalies_of_a_range_and_none() -> None:
-    rows = [anomaly(1), anomaly(2), anomaly(50)]
-    text = shown(anomalies._list(rows, 3, NOW, NOW - timedelta(days=1)))
-    assert "3 anomalous minutes in 2 episodes" in text
-    assert "500 of 1 700 anomalous minutes" in shown(anomalies._list(rows * 166 + rows[:2], 1700, NOW, NOW))
+def test_incidents_of_a_range_and_none() -> None:
+    rows = [incident(7), incident(6, state="false_alarm", servers=(AIX, LINUX))]
+    text = shown(anomalies._list(rows, 2, NOW, NOW - timedelta(days=1)))
+    for expected in ("2 incidents", "aix01 and lnx01", "False alarm", "mostly hdisk3", "10 min"):
+        assert expected in text
+    assert "/anomalies?incident=7&server=1&at=2026-03-02T12:00:00Z" in text
+    assert "2 of 1 700 incidents" in shown(anomalies._list(rows, 1700, NOW, NOW))
     assert "Nothing unusual in this range" in shown(anomalies._list([], 0, NOW, NOW))
+
+
+def test_what_is_not_judged_is_said() -> None:
+    watched = {"hostname": "aix01", "state": "watched", "text": "Scored until now."}
+    young = {"hostname": "new01", "state": "learning", "text": "It needs 24 hours of samples; it has 2."}
+    assert anomalies._coverage([watched]) is None
+    assert "it has 2" in shown(anomalies._coverage([young]))
+    text = shown(anomalies._coverage([watched, *[young] * 6]))
+    assert "on 6 of 7 servers" in text
+    assert "new01: It needs 24 hours" in text
+    assert "and 2 other servers" in text
+
+
+def test_incidents_over_time_are_counted_a_server_and_day() -> None:
+    days = [
+        {"day": NOW.date(), "servers": 4, "minutes": 20, "incidents": 4, "acknowledged": 2, "false_alarms": 1},
+        {"day": NOW.date(), "servers": 0, "minutes": 0, "incidents": 0, "acknowledged": 0, "false_alarms": 0},
+    ]
+    text = shown(anomalies._daily(days, "light"))
+    assert "1.00 incidents and 5.0 unusual minutes a server and day; 50 % acknowledged, 25 % false alarms" in text
+    assert "No server was scored" in shown(anomalies._daily(days[1:], "light"))
+
+
+def test_an_incident_is_explained_and_can_be_handled() -> None:
+    fleet = Fleet(found=[anomaly(0), anomaly(1)], incidents_known=[incident(state="false_alarm", servers=(AIX, LINUX))])
+
+    def page(*, admin: bool = True) -> str:
+        return shown(asyncio.run(anomalies.incident.build(fleet.as_data(), 7, "dark", admin=admin)))
+
+    text = page()
+    for expected in (
+        "2 servers, 2026-03-02 11:50 UTC",
+        "mostly hdisk3",
+        "Called a false alarm by ada: the backup",
+        "Disk throughput from 23:30 to 00:40 UTC counts only at a score of −0.45 or lower.",
+        "Open again",
+        "What stood out",
+        "http://127.0.0.1:5000/#/models/hps.1/versions/3",
+        "/usr/bin/tar -cf",
+        "/backup",
+        "/anomalies?incident=2",
+        "aix01: no answer within 10 s",
+        "maintenance until 2026-03-02 13:00 UTC",
+        "/anomalies?server=5&at=2026-03-02T12:00:00Z",
+    ):
+        assert expected in text, expected
+    assert "acknowledge" not in text
+    assert text.count('"disabled": true') == 0
+    assert page(admin=False).count('"disabled": true') == 2
+    fleet.found = []
+    assert "past their time" in page()
+
+
+def test_thresholds_can_be_edited() -> None:
+    one = {
+        "id": 3,
+        "server_id": AIX,
+        "metric_name": "*",
+        "anomaly_score_threshold": -0.3,
+        "severity_level": "high",
+        "enable_alerts": False,
+        "alert_cooldown_minutes": 45,
+        "is_active": True,
+    }
+    drawer = anomalies.thresholds
+    rows = shown(drawer._table([one], {AIX: "aix01"}, admin=True))
+    for expected in ("aix01", "Every other", "−0.30", "High", "45 min", "On, silent", "threshold-action"):
+        assert expected in rows
+    assert "threshold-action" not in shown(drawer._table([one], {AIX: "aix01"}, admin=False))
+    assert drawer._fields(drawer._filled(one)) == {name: value for name, value in one.items() if name != "id"}
+    with pytest.raises(InvalidInput, match="Choose a server"):
+        drawer._fields(drawer._BLANK)
+    with pytest.raises(InvalidInput, match="score is no number"):
+        drawer._fields(("1", "*", "", "low", 30, True, True))
+    assert "Undo: 3" in shown(drawer._learnt(incident()["learnt"], {AIX: "aix01"}, admin=True))
+    assert "alert budget alone" in shown(drawer._table([], {}, admin=True))
 
 
 def test_an_anomaly_is_explained() -> None:
     fleet = Fleet(found=[anomaly(0), anomaly(1)])
-    text = shown(asyncio.run(anomalies._detail(fleet.as_data(), AIX, "2026-03-02T12:00:00Z", "dark")))
+    text = shown(asyncio.run(anomalies.minute.build(fleet.as_data(), AIX, "2026-03-02T12:00:00Z", "dark")))
     for expected in (
         "aix01, 2026-03-02 12:00 UTC",
         "also run queue",
