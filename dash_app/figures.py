@@ -351,17 +351,11 @@ def incidents_chart(days: Sequence[Mapping[str, Any]], theme: Theme, *, height: 
     """Incidents a server-day by day, stacked by what people said of them; `days` as from `Data.daily_incidents`."""
     figure = go.Figure(layout={"template": _TEMPLATES[theme]})
     palette = PALETTES[theme]
-    said = (
-        ("False alarm", palette[7], lambda day: day["false_alarms"]),
-        ("Acknowledged", palette[1], lambda day: min(day["acknowledged"], day["incidents"] - day["false_alarms"])),
-    )
-    left = [day["incidents"] for day in days]
-    bars = []
-    for name, color, of in said:
-        values = [of(day) for day in days]
-        left = [max(rest - value, 0) for rest, value in zip(left, values, strict=True)]
-        bars.append((name, color, values))
-    for name, color, values in [("Others", palette[0], left), *reversed(bars)]:
+    false = [day["false_alarms"] for day in days]
+    seen = [min(day["acknowledged"], day["incidents"] - day["false_alarms"]) for day in days]
+    others = [day["incidents"] - one - two for day, one, two in zip(days, false, seen, strict=True)]
+    named = (("Others", palette[0], others), ("Acknowledged", palette[1], seen), ("False alarm", palette[7], false))
+    for name, color, values in named:
         figure.add_trace(
             go.Bar(
                 x=[day["day"].isoformat() for day in days],

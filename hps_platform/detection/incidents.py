@@ -204,7 +204,7 @@ def _culprit(conn: Connection, peak: Minute) -> str | None:
         .select(key, value=pl.sum_horizontal(feature.columns))
         .sort("value", key, descending=[True, False])
     )
-    if parts.is_empty() or (feature.summed and parts["value"][0] < 0.5 * parts["value"].sum()):
+    if parts.is_empty() or (feature.summed and 2 * parts["value"][0] < parts["value"].sum()):
         return None
     return str(parts[key][0])
 

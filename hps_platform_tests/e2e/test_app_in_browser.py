@@ -194,7 +194,8 @@ def test_an_anomaly_can_be_opened_and_followed_to_history(open_page: OpenPage, d
     page = open_page("/anomalies?range=7d")
     page.locator("#anomalies-list tbody a").first.click()
     page.wait_for_url(re.compile(r"/anomalies\?.*at="))
-    for title in ("What stood out", "What was measured", "Score, two hours to both sides"):
+    titles = ("What stood out", "What was measured", "Score, two hours to both sides", "What ran at its peak")
+    for title in titles:
         expect(page.get_by_role("heading", name=title)).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text(re.compile(r"\w+.*\."))
     expect(page.get_by_role("link", name=re.compile(r"hps\.\d+, version \d+"))).to_have_attribute(

@@ -33,7 +33,6 @@ _HAPPENED = {
     "merged": "Put together",
     "unlearnt": "What it taught was undone",
 }
-_NOTHING = dmc.Text("Nothing.", size="sm", c="dimmed")
 
 
 def address(incident: Mapping[str, Any]) -> str:
@@ -229,9 +228,11 @@ def _moment(found: Mapping[str, Any], explanation: Mapping[str, Any], names: Map
     return parts.panel(
         [
             dmc.Text(f"{names[found['peak_server_id']]}, {text.clock(found['peak_at'])}", size="sm", c="dimmed"),
-            parts.table(head, processes, caption="The busiest processes", min_width=320) if processes else _NOTHING,
+            parts.table(head, processes, caption="The busiest processes", min_width=320)
+            if processes
+            else dmc.Text("No processes were sampled then.", size="sm", c="dimmed"),
             dmc.Title("Fullest file systems", order=3, size="h6", mt="sm"),
-            parts.facts_table(full) if full else _NOTHING,
+            parts.facts_table(full) if full else dmc.Text("None was sampled then.", size="sm", c="dimmed"),
         ],
         title="What ran at its peak",
         h="100%",
@@ -264,7 +265,7 @@ def _around(explanation: Mapping[str, Any], names: Mapping[int, str]) -> Any:
             if similar
             else dmc.Text("None is known of the same metric, here or on its like.", size="sm", c="dimmed"),
             dmc.Title("Nearby", order=3, size="h6", mt="sm"),
-            *(lines or [_NOTHING]),
+            *(lines or [dmc.Text("Collectors told nothing, no maintenance.", size="sm", c="dimmed")]),
         ],
         title="Similar ones before",
         h="100%",

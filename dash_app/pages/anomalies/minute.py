@@ -46,11 +46,11 @@ async def build(data: Data, server_id: int, at: str, theme: Theme) -> Any:
 
 async def measured(data: Data, server_id: int, moment: datetime) -> tuple[dict[str, Any], pl.DataFrame, str]:
     """The minute, the scores around it, and where MLflow is; `NotFound`."""
-    return await asyncio.gather(
+    row, scores = await asyncio.gather(
         asyncio.to_thread(data.anomaly, server_id, moment),
         asyncio.to_thread(data.scored_minutes, server_id, moment - _AROUND, moment + _AROUND),
-        asyncio.to_thread(lambda: data.links().mlflow),
     )
+    return row, scores, data.links().mlflow
 
 
 def panels(row: Mapping[str, Any], scores: pl.DataFrame, mlflow: str, theme: Theme) -> list[Any]:

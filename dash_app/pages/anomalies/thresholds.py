@@ -159,7 +159,7 @@ def register(app: Dash, data: Data) -> None:
     async def show(_open: int | None, _changed: int) -> tuple[Any, Any]:
         try:
             found, learnt, servers = await asyncio.gather(
-                *(asyncio.to_thread(asked) for asked in (data.thresholds, data.learnt, data.servers))
+                asyncio.to_thread(data.thresholds), asyncio.to_thread(data.learnt), asyncio.to_thread(data.servers)
             )
         except HpsError as error:
             return notices.failure(error), None
