@@ -92,14 +92,23 @@ def _put_together(conn: Connection, border: datetime, report: IncidentReport) ->
     minutes = _minutes(conn, start, registered)
     active = sum(server.is_active for server in registered.values())
     severities = _severities(conn)
+    on_server: dict[int, list[tuple[OnServer, Known]]] = {}
+    for one in known:
+        for part in one.servers:
+            on_server.setdefault(part.server_id, []).append((part, one))
     matched: set[int] = set()
     for incident in together.incidents(together.episodes(minutes), active):
         if incident.end < border:
             continue
-        alike = [one for one in known if one.id not in matched and _touch(incident, one)]
-        matched |= {one.id for one in alike}
+        touched = {
+            one.id: one
+            for episode in incident.episodes
+            for part, one in on_server.get(episode.server_id, ())
+            if one.id not in matched and part.started_at < episode.end and episode.start < part.ended_at
+        }
+        matched |= touched.keys()
         # One that is still open goes on; the numbers of the others lead to it.
-        alike.sort(key=lambda one: (one.state in _CLOSED, one.id))
+        alike = sorted(touched.values(), key=lambda one: (one.state in _CLOSED, one.id))
         severity = together.severity(incident, severities)
         _keep(conn, incident, severity, alike[0] if alike else None, registered, report)
         for other in alike[1:]:
@@ -130,15 +139,6 @@ def _severities(conn: Connection) -> dict[int, dict[str, str]]:
         if one.is_active:
             found.setdefault(one.server_id, {})[one.metric_name] = one.severity_level
     return found
-
-
-def _touch(incident: Incident, known: Known) -> bool:
-    """Whether they have a server in common at a common time."""
-    parts = {part.server_id: part for part in known.servers}
-    return any(
-        (part := parts.get(one.server_id)) is not None and part.started_at < one.end and one.start < part.ended_at
-        for one in incident.episodes
-    )
 
 
 def _keep(

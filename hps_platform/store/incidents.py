@@ -273,8 +273,8 @@ def quiet(
 
 # Reading ----------------------------------------------------------------------------------------------------------
 
-_SHOWN = """
-    SELECT incidents.*, parts.servers FROM incidents CROSS JOIN LATERAL (
+_PARTS = """
+    CROSS JOIN LATERAL (
         SELECT jsonb_agg(jsonb_build_object(
             'server_id', server_id, 'hostname', hostname, 'started_at', part.started_at, 'ended_at', part.ended_at,
             'minutes', part.minutes, 'peak_at', part.peak_at, 'peak_score', part.peak_score, 'heads', part.heads)
@@ -319,7 +319,13 @@ def listing(
     }
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
-            f"{_SHOWN} {_CHOSEN} ORDER BY incidents.started_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s", asked
+            # Chosen first: only of those on the page the servers are gathered.
+            f"""
+            SELECT incidents.*, parts.servers FROM (
+                SELECT * FROM incidents {_CHOSEN} ORDER BY started_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+            ) AS incidents {_PARTS} ORDER BY incidents.started_at DESC, id DESC
+            """,  # noqa: S608  # literals
+            asked,
         ).fetchall()
     count = conn.execute(f"SELECT count(*) FROM incidents {_CHOSEN}", asked).fetchone()  # noqa: S608  # literals
     return [_timed(row) for row in rows], count[0] if count else 0
@@ -329,7 +335,10 @@ def shown(conn: Connection[Any], incident_id: int) -> dict[str, Any]:
     """One incident, or the one it became a part of, fields as in `listing`; `NotFound`."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
-            f"{_SHOWN} WHERE id = (SELECT coalesce(merged_into, id) FROM incidents WHERE id = %s)",  # noqa: S608  # same
+            f"""
+            SELECT incidents.*, parts.servers FROM incidents {_PARTS}
+            WHERE id = (SELECT coalesce(merged_into, id) FROM incidents WHERE id = %s)
+            """,  # noqa: S608  # a literal
             (incident_id,),
         ).fetchone()
     if row is None:
@@ -349,23 +358,40 @@ def similar(
     conn: Connection[Any], server_ids: Sequence[int], head: str, before: datetime, limit: int = 5
 ) -> list[dict[str, Any]]:
     """Earlier incidents headed by the same metric, on these servers or on others of the same system and a common tag;
-    the same servers' first, then the newest. `id, state, started_at, ended_at, peak_score, sentence, same_server,
-    hostname`."""
+    the same servers' first, then the newest. `id, state, started_at, ended_at, peak_score, sentence, hostname,
+    same_server`."""
+    own = list(server_ids)
+    peers = conn.execute(
+        """
+        SELECT DISTINCT other.id FROM servers AS own JOIN servers AS other
+            ON other.tags && own.tags AND other.operating_system = own.operating_system
+        WHERE own.id = ANY(%(own)s) AND other.id <> ALL(%(own)s)
+        """,
+        {"own": own},
+    )
+    found = _earlier(conn, own, [], head, before, limit)
+    others = _earlier(conn, [one for (one,) in peers], own, head, before, limit - len(found))
+    return [{**row, "same_server": True} for row in found] + [{**row, "same_server": False} for row in others]
+
+
+def _earlier(
+    conn: Connection[Any], on: list[int], not_on: list[int], head: str, before: datetime, limit: int
+) -> list[dict[str, Any]]:
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
-            SELECT id, state, started_at, ended_at, peak_score, sentence, alike.* FROM incidents CROSS JOIN LATERAL (
-                SELECT hostname, server_id = ANY(%(ids)s) AS same_server
-                FROM incident_servers AS part JOIN servers ON servers.id = server_id
-                WHERE part.incident_id = incidents.id AND (server_id = ANY(%(ids)s) OR EXISTS (
-                    SELECT FROM servers AS own WHERE own.id = ANY(%(ids)s) AND own.tags && servers.tags
-                      AND own.operating_system = servers.operating_system))
-                ORDER BY same_server DESC, part.peak_score LIMIT 1
-            ) AS alike
-            WHERE merged_into IS NULL AND head_metric = %(head)s AND started_at < %(before)s
-            ORDER BY same_server DESC, started_at DESC LIMIT %(limit)s
+            SELECT found.*, (
+                SELECT hostname FROM incident_servers JOIN servers ON servers.id = server_id
+                WHERE incident_id = found.id AND server_id = ANY(%(on)s) ORDER BY peak_score LIMIT 1) AS hostname
+            FROM (
+                SELECT id, state, started_at, ended_at, peak_score, sentence FROM incidents
+                WHERE merged_into IS NULL AND head_metric = %(head)s AND started_at < %(before)s
+                  AND EXISTS (SELECT FROM incident_servers WHERE incident_id = id AND server_id = ANY(%(on)s))
+                  AND NOT EXISTS (SELECT FROM incident_servers WHERE incident_id = id AND server_id = ANY(%(not_on)s))
+                ORDER BY started_at DESC LIMIT %(limit)s
+            ) AS found ORDER BY started_at DESC
             """,
-            {"ids": list(server_ids), "head": head, "before": before, "limit": limit},
+            {"on": on, "not_on": not_on, "head": head, "before": before, "limit": limit},
         ).fetchall()
 
 
