@@ -20,7 +20,7 @@ _LASTS_S = {SPIKE: 180.0, SHIFT: HOUR_S, LEAK: 4 * HOUR_S}
 _FROZEN_S = dict(zip(SIZES, (HOUR_S, 2 * HOUR_S, 4 * HOUR_S), strict=True))
 _APART_S = 5 * HOUR_S
 """From one beginning to the next: longer than any of them and the hour that it disturbs."""
-_ROUNDS = 2
+_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Injection:
 def inject(
     frame: pl.DataFrame, columns: Sequence[str], *, step_s: float = 60.0, seed: int = 0
 ) -> tuple[pl.DataFrame, list[Injection]]:
-    """The frame with up to 24 anomalies in it, in the order of their rows, and what they are.
+    """The frame with up to 48 anomalies in it, in the order of their rows, and what they are.
 
     One every five hours from the second hour on, kinds, sizes and metrics mixed by the seed; a short frame holds fewer.
     Values that were not measured stay so. Metrics that never move are left alone.

@@ -28,12 +28,12 @@ ABNORMAL_AT_MOST = 0.05
 SETTLED_AFTER = timedelta(days=3)
 """A server that has become another one is learnt anew once it has been so for this long."""
 _SUDDEN_PSI = 1.0
-MISSES_TOLERATED = 2
-"""Of 24 injected anomalies, how many fewer the challenger may find: two models that are as good differ by that much."""
+MISSES_TOLERATED = 1 / 8
+"""Of the injected anomalies, how many fewer the challenger may find: two equally good models differ by that much."""
 EPISODES_TOLERATED = 2
 """Alarms in the replay by which the challenger may exceed the champion or the budget, whichever is more. Whoever finds
 more of what really happened in those days alarms more too."""
-_INJECTED_DAYS = 7
+_INJECTED_DAYS = 10
 _LATE = timedelta(minutes=10)
 
 
@@ -123,7 +123,7 @@ def compare(
         f"finds {sum(new.found)} of {len(injections)} injected anomalies (the champion {sum(old.found)}) and raises"
         f" {new.episodes / days:.2f} alarms a day ({old.episodes / days:.2f})"
     )
-    if sum(new.found) < sum(old.found) - MISSES_TOLERATED:
+    if sum(new.found) < sum(old.found) - MISSES_TOLERATED * len(injections):
         return False, f"it misses what the champion finds: it {told}", figures
     if new.episodes > max(old.episodes, int(alarms_per_day * days)) + EPISODES_TOLERATED:
         return False, f"it alarms more often: it {told}", figures

@@ -12,12 +12,12 @@ COLUMNS = ("cpu", "packets", "memory", "errors")
 
 
 def test_the_same_seed_puts_in_the_same_of_every_kind_and_size() -> None:
-    week = metrics(7)
+    week = metrics(10.5)
     spoilt, found = inject(week, COLUMNS)
     again, same = inject(week, COLUMNS)
     assert (found, spoilt.equals(again)) == (same, True)
     every = [(kind, size) for kind in KINDS for size in SIZES]
-    assert sorted((one.kind, one.size) for one in found) == sorted(2 * every)
+    assert sorted((one.kind, one.size) for one in found) == sorted(4 * every)
     assert inject(week, COLUMNS, seed=1)[1] != found
 
 
