@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from hps_platform.analysis import budget as budgeting
@@ -21,6 +22,8 @@ from hps_platform.analysis.injection import Injection, inject
 from hps_platform.errors import NotEnoughData
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from hps_platform.analysis.detector import Detector, Scores
 
 ABNORMAL_AT_MOST = 0.05
@@ -79,38 +82,49 @@ def learn(lesson: Lesson) -> Learnt:
     """
     from hps_platform.analysis import detector
 
-    frame = _outside(lesson.frame, lesson.planned)
-    if frame.is_empty():
+    frame, planned = lesson.frame, _within(lesson.frame, lesson.planned)
+    ordinary = frame.filter(~planned)
+    if ordinary.is_empty():
         raise NotEnoughData("no samples in this range, and 24 hours are needed to know a server's normal behaviour")
     champion = lesson.champion
+    # Scored with the planned work in it: a gap would make the minutes after it look strange.
     scores = champion.score(frame) if champion is not None else None
-    odd = drift.odd_days(frame, [name for name in lesson.columns if frame[name].null_count() < len(frame)])
+    odd = drift.odd_days(ordinary, [name for name in lesson.columns if ordinary[name].null_count() < len(ordinary)])
     abnormal = frame["timestamp"].dt.date().is_in(odd)
     if champion is not None and scores is not None:
         abnormal |= pl.Series(champion.flag(scores, lesson.alarms_per_day))
-    rows = frame.filter(~abnormal)
+    rows = frame.filter(~abnormal & ~planned)
     learnt = detector.fit(rows, columns=lesson.columns)
-    metrics = {"abnormal_share": 1.0 - len(rows) / len(frame), "odd_days": float(len(odd))}
+    metrics = {"abnormal_share": 1.0 - len(rows) / len(ordinary), "odd_days": float(len(odd))}
     if champion is None or scores is None:
         passed, reason = True, _first(odd)
     elif objection := _objection(lesson, rows, odd, metrics["abnormal_share"]):
         passed, reason = False, objection
     else:
-        passed, reason, figures = compare(champion, scores, learnt, frame, lesson.alarms_per_day)
+        passed, reason, figures = compare(champion, scores, learnt, frame, lesson.alarms_per_day, planned)
         metrics |= figures
     reference = drift.reference(rows, learnt.columns, learnt.held_scores)
     return Learnt(learnt, rows, passed, reason, metrics, reference, _influence(learnt, rows))
 
 
 def compare(
-    champion: "Detector", scores: "Scores", challenger: "Detector", frame: pl.DataFrame, alarms_per_day: float
+    champion: "Detector",
+    scores: "Scores",
+    challenger: "Detector",
+    frame: pl.DataFrame,
+    alarms_per_day: float,
+    planned: pl.Series | None = None,
 ) -> tuple[bool, str, dict[str, float]]:
-    """Whether the challenger may replace the champion, whose `scores` of `frame` are known; the reason and figures."""
+    """Whether the challenger may replace the champion, whose `scores` of `frame` are known; the reason and figures.
+
+    Rows of `frame` that are `planned` work count neither as alarms nor as found.
+    """
+    counts = np.ones(len(frame), dtype=bool) if planned is None else ~planned.to_numpy()
     first = max(0, len(frame) - round(_INJECTED_DAYS * DAY_S / champion.step_s))
     both = [name for name in challenger.columns if name in champion.columns and name in frame.columns]
     spoilt, injections = inject(frame[first:], both, step_s=champion.step_s)
-    old = _replay(champion, scores, frame, spoilt, injections, alarms_per_day)
-    new = _replay(challenger, challenger.score(frame), frame, spoilt, injections, alarms_per_day)
+    old = _replay(champion, scores, frame, spoilt, injections, alarms_per_day, counts)
+    new = _replay(challenger, challenger.score(frame), frame, spoilt, injections, alarms_per_day, counts)
     days = max(1.0, len(frame) * champion.step_s / DAY_S)
     figures = {
         "injected": float(len(injections)),
@@ -137,21 +151,22 @@ def _replay(
     spoilt: pl.DataFrame,
     injections: Sequence[Injection],
     alarms_per_day: float,
+    counts: "npt.NDArray[np.bool_]",
 ) -> Found:
     """`spoilt` are the last rows of `frame` with the injections.
 
     Alarms are counted as they would have been raised. What is found is judged at the one level at which the model's
     scores of the whole frame just keep the budget: with each day's own level, chance would decide between two models.
     """
-    episodes = len(budgeting.episodes(scores.times, model.flag(scores, alarms_per_day)))
+    episodes = len(budgeting.episodes(scores.times, model.flag(scores, alarms_per_day) & counts))
     if not injections:
         return Found(episodes, ())
     first = len(frame) - len(spoilt)
     judged = model.score(spoilt, frame[:first])
-    excess = model.above_habit(scores.times, scores.score)
+    excess = np.where(counts, model.above_habit(scores.times, scores.score), -np.inf)
     days = len(frame) * model.step_s / DAY_S
     level = budgeting.level(scores.times, excess, int(alarms_per_day * days))
-    fresh = (model.above_habit(judged.times, judged.score) > level) & ~(excess[first:] > level)
+    fresh = (model.above_habit(judged.times, judged.score) > level) & counts[first:] & ~(excess[first:] > level)
     late = round(_LATE.total_seconds() / model.step_s)
     return Found(episodes, tuple(bool(fresh[one.first : one.last + late].any()) for one in injections))
 
@@ -191,8 +206,6 @@ def _first(odd: Sequence[Any]) -> str:
 
 def _influence(learnt: "Detector", rows: pl.DataFrame) -> dict[str, float]:
     """Each metric's share of the strangeness of the last day's minutes, most first."""
-    import numpy as np
-
     day = round(DAY_S / learnt.step_s)
     scores = learnt.score(rows[-day:], rows[-2 * day : -day])
     strange = np.nan_to_num(scores.score)
@@ -200,8 +213,10 @@ def _influence(learnt: "Detector", rows: pl.DataFrame) -> dict[str, float]:
     return dict(sorted(zip(scores.columns, shares.tolist(), strict=True), key=lambda item: -item[1]))
 
 
-def _outside(frame: pl.DataFrame, spans: Sequence[tuple[datetime, datetime]]) -> pl.DataFrame:
-    stamp = pl.col("timestamp")
+def _within(frame: pl.DataFrame, spans: Sequence[tuple[datetime, datetime]]) -> pl.Series:
+    """Which rows lie in one of the spans, ends not included."""
+    stamp = frame["timestamp"]
+    found = pl.repeat(value=False, n=len(frame), dtype=pl.Boolean, eager=True)
     for start, end in spans:
-        frame = frame.filter((stamp < start) | (stamp >= end))
-    return frame
+        found |= (stamp >= start) & (stamp < end)
+    return found
