@@ -17,7 +17,8 @@ from hps_platform.analysis.features import Floats
 
 State = dict[str, Any]
 LAGS = 5
-WINDOW = 10
+WINDOW = 5
+CLUSTERS = 40
 LASTING_S = 300.0
 
 
@@ -102,7 +103,7 @@ def _fit_windows(view: View, rows: NDArray[np.int64], seed: int) -> State:
 
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 6_000)).astype(np.int64)]
     data = view.windows()[some]
-    clusters = min(20, len(np.unique(data, axis=0)))
+    clusters = min(CLUSTERS, len(np.unique(data, axis=0)))
     # One thread: sums in another order would give another model on another machine.
     with threadpool_limits(limits=1):
         found = KMeans(clusters, n_init=1, max_iter=50, random_state=seed).fit(data)
