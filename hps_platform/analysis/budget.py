@@ -132,8 +132,8 @@ def initial_level(held_times: Floats, held_scores: Floats, budget: float) -> flo
 
 
 def _allowed(episodes: float) -> int:
-    """A budget in whole episodes: what is left over is not spent."""
-    return int(episodes + 1e-9)
+    """A budget in whole episodes, to the nearest; less than one is none."""
+    return int(episodes + 0.5 + 1e-9) if episodes >= 1 - 1e-9 else 0
 
 
 def day_of(times: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -258,11 +258,18 @@ def smooth(score: Floats, step_s: float) -> Floats:
 
     One strange minute counts, two count more; and after a strange hour the next minute is not normal at once.
     """
-    series = pl.Series(score).fill_nan(None)
-    light = series.ewm_mean(span=max(1.0, SMOOTHING_S / step_s), adjust=True, ignore_nulls=False)
-    hour = light.rolling_mean(max(1, round(LASTING_S / step_s)), min_samples=1)
-    smoothed: Floats = pl.select(pl.max_horizontal(light, hour)).to_series().fill_null(np.nan).to_numpy()
-    return np.where(np.isnan(score), np.nan, smoothed)
+    from scipy.signal import lfilter
+
+    known = ~np.isnan(score)
+    both = np.column_stack([np.where(known, score, 0.0), known])
+    kept = max(0.0, 1.0 - 2.0 / (SMOOTHING_S / step_s + 1.0))
+    sums = lfilter([1.0], [1.0, -kept], both, axis=0)
+    light = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(score)), where=known)
+    hour = max(1, round(LASTING_S / step_s))
+    totals = np.cumsum(np.column_stack([light, known]), axis=0)
+    totals[hour:] -= totals[:-hour].copy()
+    lasting = np.divide(totals[:, 0], totals[:, 1], out=np.zeros(len(score)), where=known)
+    return np.where(known, np.maximum(light, lasting), np.nan)
 
 
 def _cross_fit(view: View, rows: NDArray[np.int64], seed: int, judges: Sequence[Member]) -> dict[str, Floats]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from hps_platform.analysis.features import Floats
@@ -24,8 +23,13 @@ LASTING_S = 300.0
 
 def recent(rows: Floats, span: float) -> Floats:
     """Each row averaged with the few before it: what lasts counts, what flickers less."""
-    averaged: Floats = pl.DataFrame(rows).select(pl.all().ewm_mean(span=span, adjust=True)).to_numpy()
-    return averaged
+    from scipy.signal import lfilter
+
+    kept = 1.0 - 2.0 / (span + 1.0)
+    if kept <= 0.0:
+        return rows
+    total: Floats = lfilter([1.0], [1.0, -kept], rows, axis=0)
+    return total * ((1.0 - kept) / (1.0 - kept ** np.arange(1.0, len(rows) + 1.0)))[:, None]
 
 
 @dataclass(frozen=True, slots=True)
