@@ -3,7 +3,6 @@
 Many rows at once cost less each in `hps_platform.analysis.detector`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +53,7 @@ class Live:
         self._since = 0.0
         self._slot = 0
 
-    def judge(self, moment: float, row: Sequence[float]) -> Verdict:
+    def judge(self, moment: float, row: Floats) -> Verdict:
         """The row at `moment` (seconds since 1970), in the order of the detector's columns, NaN for not measured.
 
         Raises `InvalidInput` for a moment before the last row's.
@@ -90,7 +89,7 @@ class Live:
         for member in detector.judges:
             if member is not FOREST:
                 raw[member.name] = member.score(detector.members[member.name], view)[-1:]
-        present = ~np.isnan(values[-self._hour :]).all(axis=1)
+        present: NDArray[np.bool_] = ~np.isnan(values[-self._hour :]).all(axis=1)
         known = bool(present[-1]) and present.sum() > features.warm_after(self._hour)
         self._scores.push(detector.together(raw)[0] if known else np.nan)
         offset = float(detector.members[FOREST.name]["forest"].offset_)

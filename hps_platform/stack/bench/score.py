@@ -7,6 +7,7 @@ the best of a few rounds, of one row the median over many.
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -40,10 +41,10 @@ def run(*, rows: int, columns: int, rounds: int, tell: Tell) -> Report:
         live = Live(learnt, train)
         values = test.drop("timestamp").to_numpy()
         moments = test["timestamp"].dt.epoch("s").to_list()
-        single = [_cpu(lambda row=row: live.judge(moments[row], values[row])) for row in range(min(_SINGLE, rows))]
+        single = [_cpu(partial(live.judge, moments[row], values[row])) for row in range(min(_SINGLE, rows))]
         forest = FlatForest(learnt.members[FOREST.name]["forest"])
         context = np.random.default_rng(2).normal(size=(_SINGLE, 5 * columns))
-        forest_single = [_cpu(lambda row=row: forest.score(row)) for row in context]
+        forest_single = [_cpu(partial(forest.score, row)) for row in context]
     parameters = {"rows": rows, "columns": columns, "rounds": rounds, "single_rows": len(single)}
     return report(
         "score",
