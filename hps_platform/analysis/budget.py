@@ -1,13 +1,13 @@
 """The alert budget: how strange a row must be so that a server wakes somebody at most so often.
 
 Each UTC day's level is the one at which the server's own scores of the seven days before would have raised no more
-alarm episodes than the budget allows, nor more than a day's worth on the last of them: the second rule ends a storm of
-alarms when a machine starts a new life. It follows drift, looks backwards only, and needs no labels. What an alarm
-then does (cooldown, severity) belongs to `anomaly_thresholds` and their readers.
+alarm episodes than the budget allows, nor more than their share on the last day, the last two and the last three: the
+second rule ends a storm of alarms when a machine starts a new life. It follows drift, looks backwards only, and needs
+no labels. What an alarm then does (cooldown, severity) belongs to `anomaly_thresholds` and their readers.
 """
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -25,6 +25,7 @@ _ALARMED_AT_MOST = 0.05
 _SPLIT_AT_MOST = 8
 _PARTS = 144
 _HABIT_DAYS = 4
+_STORM_DAYS = 3
 
 
 def level(times: Floats, scores: Floats, allowed: int, *, merging: bool = True) -> float:
@@ -103,15 +104,22 @@ def daily_levels(
     levels = {}
     for day in days:
         end = day * DAY_S
-        first, yesterday, last = np.searchsorted(times, (end - TRAILING_DAYS * DAY_S, end - DAY_S, end)).tolist()
+        first, last = np.searchsorted(times, (end - TRAILING_DAYS * DAY_S, end)).tolist()
         covered = min(TRAILING_DAYS, (end - float(times[first])) / DAY_S) if first < last else 0.0
         if initial is not None and covered < TRAILING_DAYS - 0.5:
             week = initial
         else:
             week = level(times[first:last], scores[first:last], _allowed(budget * covered))
-        storm = level(times[yesterday:last], scores[yesterday:last], max(1, _allowed(budget)), merging=False)
-        levels[day] = max(week, storm) if yesterday < last else week
+        levels[day] = max([week, *_storms(times[first:last], scores[first:last], end, budget)])
     return levels
+
+
+def _storms(times: Floats, scores: Floats, end: float, budget: float) -> Iterator[float]:
+    """The levels that would have ended a storm in the last day, two and three, as far as there are scores."""
+    for days in range(1, _STORM_DAYS + 1):
+        first = int(np.searchsorted(times, end - days * DAY_S))
+        if first < len(times) and (days == 1 or end - times[first] > (days - 0.5) * DAY_S):
+            yield level(times[first:], scores[first:], max(1, _allowed(budget * days)), merging=False)
 
 
 def initial_level(held_times: Floats, held_scores: Floats, budget: float) -> float:
@@ -124,8 +132,8 @@ def initial_level(held_times: Floats, held_scores: Floats, budget: float) -> flo
 
 
 def _allowed(episodes: float) -> int:
-    """A budget in whole episodes: what is left over is not spent."""
-    return int(episodes + 1e-9)
+    """A budget in whole episodes, to the nearest; less than one is none."""
+    return int(episodes + 0.5 + 1e-9) if episodes >= 1 - 1e-9 else 0
 
 
 def day_of(times: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

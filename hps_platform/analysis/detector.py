@@ -17,17 +17,20 @@ from hps_platform.analysis import budget, explain, features
 from hps_platform.analysis.accuracy import Bools
 from hps_platform.analysis.calibration import CEILING, Tail, fit_tail
 from hps_platform.analysis.features import Floats, Grid, Scale
-from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, State, View
+from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, Member, State, View
 from hps_platform.errors import InvalidInput, ModelUntrusted, NotEnoughData
 
-FORMAT = 2
+FORMAT = 3
 """Of `Detector.state`; raised when its meaning changes."""
 FOLDS = 3
 TRIMMED = 0.02
 TRIM_SPAN = 10.0
 """The share of training rows that is taken for incidents and not learnt from, and over how many rows it is judged."""
-SMOOTHING_SPAN = 2.0
-WARM_UP_S = 26 * features.HOUR_S
+SMOOTHING_S = 120.0
+LASTING_S = features.HOUR_S
+"""Over how long scores are averaged lightly, and over how long they are remembered."""
+_LEAD_S = 4 * features.HOUR_S
+WARM_UP_S = 28 * features.HOUR_S
 """How much history before the first row to judge makes its score what it will always be."""
 MIN_HISTORY_S = features.DAY_S
 
@@ -56,7 +59,9 @@ class Scores:
 @dataclass(frozen=True)
 class Detector:
     """What was learnt. `held_times`, `held_scores`: the training rows' scores by models that had not seen them; `usual`
-    and `habit`: what is usual of each metric, and how strange the server usually is, at each time of day."""
+    and `habit`: what is usual of each metric, and how strange the server usually is, at each time of day; `judges`: the
+    members whose mean is the score.
+    """
 
     columns: tuple[str, ...]
     step_s: float
@@ -69,6 +74,7 @@ class Detector:
     usual: Floats
     habit: Floats
     parameters: dict[str, Any] = field(default_factory=dict)
+    judges: tuple[Member, ...] = MEMBERS
 
     def score(self, frame: pl.DataFrame, history: pl.DataFrame | None = None) -> Scores:
         """Judge every row of `frame`, in its order; `history` are rows before it, which only give context.
@@ -81,11 +87,13 @@ class Detector:
         ordered = frame[order] if (order[1:] < order[:-1]).any() else frame
         rows, before = _with_history(ordered, history, self.columns)
         grid = features.to_grid(rows, self.columns, self.step_s)
-        view = _view(grid, self.value_scale, self.context_scale)
-        slots = grid.slots[before:]
-        judged = features.warm(grid)
-        ensemble, forest_raw = self._ensemble(view)
-        smoothed = smooth(np.where(judged, ensemble, np.nan))
+        # What came long before gives context only, and is not judged itself.
+        first = max(0, int(grid.slots[before]) - lead(self.step_s)) if before < len(grid.slots) else 0
+        view = self.view(grid).part(first, len(grid.values))
+        slots = grid.slots[before:] - first
+        judged = features.warm(grid)[first:]
+        ensemble, forest_raw = self.ensemble(view)
+        smoothed = smooth(np.where(judged, ensemble, np.nan), self.step_s)
         weights = explain.weights(self.members[REGRESSION.name], view)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -96,7 +104,7 @@ class Detector:
             score=np.where(known, smoothed[slots][back], np.nan),
             forest_score=np.where(known, (-forest_raw - offset)[slots][back], np.nan),
             weights=weights[slots][back],
-            values=grid.values[slots][back],
+            values=grid.values[first:][slots][back],
             columns=self.columns,
         )
 
@@ -126,9 +134,18 @@ class Detector:
         flags[order], _ = budget.flag(times, excess, alarms_per_day, before, self._initial_level(alarms_per_day))
         return flags
 
-    def _ensemble(self, view: View) -> tuple[Floats, Floats]:
-        raw = {member.name: member.score(self.members[member.name], view) for member in MEMBERS}
-        return _together(self.tails, raw), raw[FOREST.name]
+    def view(self, grid: Grid) -> View:
+        """What the members read of a grid."""
+        return _view(grid, self.value_scale, self.context_scale)
+
+    def ensemble(self, view: View) -> tuple[Floats, Floats]:
+        """The score of each slot, not yet smoothed, and the forest's own."""
+        raw = {member.name: member.score(self.members[member.name], view) for member in _each(*self.judges, FOREST)}
+        return self.together(raw), raw[FOREST.name]
+
+    def together(self, raw: dict[str, Floats]) -> Floats:
+        """One score from those of the members."""
+        return _together(self.tails, raw)
 
     def state(self) -> dict[str, Any]:
         """Arrays, numbers, texts and scikit-learn objects only: a stored model must not need our classes."""
@@ -167,10 +184,17 @@ def restore(state: dict[str, Any]) -> Detector:
     )
 
 
-def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int = 0) -> Detector:
+def fit(
+    frame: pl.DataFrame,
+    *,
+    columns: Sequence[str] | None = None,
+    seed: int = 0,
+    judges: tuple[Member, ...] = MEMBERS,
+) -> Detector:
     """Learn a server's normal behaviour from `frame` (`timestamp` and numbers); the same seed gives the same model.
 
-    Columns without a value in a tenth of the rows are left out. `NotEnoughData` below 24 hours of rows.
+    Columns without a value in a tenth of the rows are left out. `NotEnoughData` below 24 hours of rows. `judges` other
+    than the shipped ones are for comparison only: such a detector can't be stored.
     """
     chosen = usable_columns(frame, columns)
     ordered = frame.sort("timestamp")
@@ -185,31 +209,32 @@ def fit(frame: pl.DataFrame, *, columns: Sequence[str] | None = None, seed: int 
     context = features.context(grid)
     value_scale, context_scale = features.fit_scale(grid.values[rows]), features.fit_scale(context[rows])
     view = View(value_scale.apply(grid.values), context_scale.apply(context), np.isnan(grid.values), step_s)
-    held = _cross_fit(view, rows, seed)
+    held = _cross_fit(view, rows, seed, judges)
     normal = _without_strangest(held, rows)
     tails = {name: fit_tail(scores[normal]) for name, scores in held.items()}
     mean = _together(tails, held)
-    times, held_scores = features.epoch_seconds(ordered), smooth(mean)[grid.slots]
+    times, held_scores = features.epoch_seconds(ordered), smooth(mean, step_s)[grid.slots]
     return Detector(
         columns=chosen,
         step_s=step_s,
         value_scale=value_scale,
         context_scale=context_scale,
-        members={member.name: member.fit(view, normal, seed) for member in MEMBERS},
+        members={member.name: member.fit(view, normal, seed) for member in _each(*judges, FOREST, REGRESSION)},
         tails=tails,
         held_times=times,
         held_scores=held_scores,
         usual=explain.usual(times, grid.values[grid.slots]),
         habit=budget.habit(times, held_scores),
         parameters={
-            "members": [member.name for member in MEMBERS],
+            "members": [member.name for member in judges],
             "folds": FOLDS,
             "trimmed": TRIMMED,
-            "smoothing_span": SMOOTHING_SPAN,
+            "smoothing_s": SMOOTHING_S,
             "seed": seed,
             "step_s": step_s,
             "trees": 200,
         },
+        judges=judges,
     )
 
 
@@ -223,29 +248,51 @@ def usable_columns(frame: pl.DataFrame, columns: Sequence[str] | None = None) ->
     return chosen
 
 
-def smooth(score: Floats) -> Floats:
-    """A light moving average over the rows before: one strange minute counts, two count more."""
-    series = pl.Series(score).fill_nan(None).ewm_mean(span=SMOOTHING_SPAN, adjust=True, ignore_nulls=False)
-    smoothed: Floats = series.fill_null(np.nan).to_numpy().astype(np.float64)
-    return np.where(np.isnan(score), np.nan, smoothed)
+def lead(step_s: float) -> int:
+    """On how many slots before it a slot's score depends, beyond their part in its context."""
+    return max(200, round(_LEAD_S / step_s))
 
 
-def _cross_fit(view: View, rows: NDArray[np.int64], seed: int) -> dict[str, Floats]:
+def smooth(score: Floats, step_s: float) -> Floats:
+    """A light moving average over the rows before, or that of the last hour where it is higher.
+
+    One strange minute counts, two count more; and after a strange hour the next minute is not normal at once.
+    """
+    from scipy.signal import lfilter
+
+    known = ~np.isnan(score)
+    both = np.column_stack([np.where(known, score, 0.0), known])
+    kept = max(0.0, 1.0 - 2.0 / (SMOOTHING_S / step_s + 1.0))
+    sums = lfilter([1.0], [1.0, -kept], both, axis=0)
+    light = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(score)), where=known)
+    hour = max(1, round(LASTING_S / step_s))
+    totals = np.cumsum(np.column_stack([light, known]), axis=0)
+    totals[hour:] -= totals[:-hour].copy()
+    lasting = np.divide(totals[:, 0], totals[:, 1], out=np.zeros(len(score)), where=known)
+    return np.where(known, np.maximum(light, lasting), np.nan)
+
+
+def _cross_fit(view: View, rows: NDArray[np.int64], seed: int, judges: Sequence[Member]) -> dict[str, Floats]:
     """Each member's scores of blocks of time by a fit on the other blocks; NaN outside `rows`."""
-    held = {member.name: np.full(len(view.value), np.nan) for member in MEMBERS}
+    held = {member.name: np.full(len(view.value), np.nan) for member in judges}
     blocks = np.array_split(rows, FOLDS)
     for number, block in enumerate(blocks):
         others = np.concatenate([other for position, other in enumerate(blocks) if position != number])
         first, last = int(block[0]), int(block[-1]) + 1
         around = view.part(first, last)
-        for member in MEMBERS:
+        for member in judges:
             held[member.name][block] = member.score(member.fit(view, others, seed), around)[block - first]
     return held
 
 
+def _each(*members: Member) -> list[Member]:
+    """Without repetitions, in order."""
+    return list({member.name: member for member in members}.values())
+
+
 def _together(tails: dict[str, Tail], raw: dict[str, Floats]) -> Floats:
     """The score of all members: the mean of their strangeness."""
-    mean: Floats = np.mean([tails[name].strangeness(scores) for name, scores in raw.items()], axis=0)
+    mean: Floats = np.mean([tail.strangeness(raw[name]) for name, tail in tails.items()], axis=0)
     return mean
 
 
@@ -267,21 +314,19 @@ def _view(grid: Grid, value_scale: Scale, context_scale: Scale) -> View:
     )
 
 
+def plain(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """`timestamp` in UTC and the columns as numbers; one that the frame lacks is null."""
+    return frame.select(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
+        *((pl.col(name) if name in frame.columns else pl.lit(None)).cast(pl.Float64).alias(name) for name in columns),
+    )
+
+
 def _with_history(
     frame: pl.DataFrame, history: pl.DataFrame | None, columns: Sequence[str]
 ) -> tuple[pl.DataFrame, int]:
     """Rows of history before the frame's first, then the frame; and how many of the former there are."""
-
-    def plain(rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.select(
-            pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
-            *(
-                (pl.col(name) if name in rows.columns else pl.lit(None)).cast(pl.Float64).alias(name)
-                for name in columns
-            ),
-        )
-
     if history is None or history.is_empty() or frame.is_empty():
-        return plain(frame), 0
+        return plain(frame, columns), 0
     earlier = history.filter(pl.col("timestamp") < frame["timestamp"][0]).sort("timestamp")
-    return pl.concat([plain(earlier), plain(frame)]), len(earlier)
+    return pl.concat([plain(earlier, columns), plain(frame, columns)]), len(earlier)

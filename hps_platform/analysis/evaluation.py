@@ -13,6 +13,7 @@ import polars as pl
 
 from hps_platform.analysis import accuracy, budget, detector, explain
 from hps_platform.analysis.features import Floats, epoch_seconds
+from hps_platform.analysis.members import MEMBERS, Member
 from hps_platform.errors import InvalidInput
 
 
@@ -32,15 +33,17 @@ def evaluate(
     *,
     alarms_per_day: float = budget.DEFAULT,
     seed: int = 0,
+    judges: tuple[Member, ...] = MEMBERS,
 ) -> Evaluation:
     """`train` and `test` have `timestamp` and numeric columns, `labels` has `timestamp` and `label` (0 or 1).
 
     Training rows just before the test give its first rows their context. `InvalidInput` for frames that do not fit.
+    `judges` are the members whose mean is the score.
     """
     if test.is_empty():
         raise InvalidInput("there are no rows to score")
     began = time.perf_counter()
-    learnt = detector.fit(train, seed=seed)
+    learnt = detector.fit(train, seed=seed, judges=judges)
     fitted = time.perf_counter()
     scores = learnt.score(test, train)
     flags = learnt.flag(scores, alarms_per_day, (learnt.held_times, learnt.held_scores))
@@ -65,7 +68,7 @@ def evaluate(
         "rows_per_s": round(len(test) / max(scored - fitted, 1e-9)),
     }
     if labels is not None:
-        report |= _compared(test, labels, scores.score, flags, learnt)
+        report["labels"] = compared(test, labels, scores.score, flags, step_s=learnt.step_s, first=learnt.columns[0])
     return Evaluation(frame, report)
 
 
@@ -79,9 +82,13 @@ def _contributions(scores: detector.Scores) -> pl.Series:
     return grouped.group_by("row", maintain_order=True).agg("part")["part"]
 
 
-def _compared(
-    test: pl.DataFrame, labels: pl.DataFrame, scores: Floats, flags: accuracy.Bools, learnt: detector.Detector
+def compared(
+    test: pl.DataFrame, labels: pl.DataFrame, scores: Floats, flags: accuracy.Bools, *, step_s: float, first: str
 ) -> dict[str, Any]:
+    """What scores (higher is stranger, NaN for none) and alarms of the test's rows are worth against labels.
+
+    The window of VUS is the period of the metric `first`.
+    """
     if not {"timestamp", "label"} <= set(labels.columns):
         raise InvalidInput("labels need the columns `timestamp` and `label`")
     zone = pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
@@ -91,12 +98,12 @@ def _compared(
         raise InvalidInput(f"{joined['label'].null_count()} rows of the test have no label")
     order = np.argsort(epoch_seconds(test), kind="stable")
     label = joined["label"].to_numpy()[order].astype(bool)
-    first = test[learnt.columns[0]].cast(pl.Float64).fill_null(strategy="forward").fill_null(0.0).to_numpy()[order]
-    window = accuracy.period(first)
-    quality = accuracy.alarms(flags[order], label, step_s=learnt.step_s, gap=round(budget.MERGE_GAP_S / learnt.step_s))
+    series = test[first].cast(pl.Float64).fill_null(strategy="forward").fill_null(0.0).to_numpy()[order]
+    window = accuracy.period(series)
+    quality = accuracy.alarms(flags[order], label, step_s=step_s, gap=round(budget.MERGE_GAP_S / step_s))
     numbers = {"vus_pr": accuracy.vus_pr(np.nan_to_num(scores[order]), label, window), **asdict(quality)}
     rounded = {name: _rounded(value) for name, value in numbers.items()}
-    return {"labels": {"vus_window": window, **rounded}}
+    return {"vus_window": window, **rounded}
 
 
 def _rounded(value: float) -> float | int | None:

@@ -21,6 +21,7 @@ DAY_S = 86_400.0
 HOUR_S = 3_600.0
 LONG_GAP_S = 2 * DAY_S
 _ENOUGH_MOVES = 20
+_SPREAD_OF = 3
 CONTEXTS = ("value", "change", "hour", "spread", "yesterday")
 """The five views of a metric, in the order of the feature matrix's blocks."""
 
@@ -88,7 +89,7 @@ def to_grid(frame: pl.DataFrame, columns: Sequence[str], step_s: float) -> Grid:
     gaps = np.diff(seconds, prepend=seconds[:1])
     if (gaps < 0).any():
         raise InvalidInput("rows are not in the order of their timestamps")
-    gaps = np.where(gaps > LONG_GAP_S, LONG_GAP_S + np.mod(gaps, DAY_S), gaps)
+    gaps = shortened(gaps)
     order = np.arange(len(seconds), dtype=np.int64)
     wanted = np.rint(np.cumsum(gaps) / step_s).astype(np.int64)
     slots = np.maximum.accumulate(wanted - order) + order
@@ -98,6 +99,11 @@ def to_grid(frame: pl.DataFrame, columns: Sequence[str], step_s: float) -> Grid:
             values[slots, position] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
     values[~np.isfinite(values)] = np.nan
     return Grid(tuple(columns), step_s, values, slots, float(seconds[0]) if len(seconds) else 0.0)
+
+
+def shortened(gaps: Floats) -> Floats:
+    """Silences in seconds, those of more than two days closed to two days and the rest of a day."""
+    return np.where(gaps > LONG_GAP_S, LONG_GAP_S + np.mod(gaps, DAY_S), gaps)
 
 
 def context(grid: Grid) -> Floats:
@@ -112,7 +118,9 @@ def context(grid: Grid) -> Floats:
     names = frame.columns
     every = pl.col(names)
     hour = frame.select(every.ewm_mean(span=grid.hour, adjust=True, ignore_nulls=False).forward_fill().shift(1))
-    spread = frame.select(every.ewm_std(span=grid.hour, adjust=True, ignore_nulls=False, min_samples=3).forward_fill())
+    spread = frame.select(
+        every.ewm_std(span=grid.hour, adjust=True, ignore_nulls=False, min_samples=_SPREAD_OF).forward_fill()
+    )
     smooth = frame.select(every.rolling_mean(2 * half + 1, min_samples=1, center=True).shift(grid.day))
     value = grid.values
     change = np.vstack([np.full((min(1, len(value)), value.shape[1]), np.nan), np.diff(value, axis=0)])
@@ -120,14 +128,43 @@ def context(grid: Grid) -> Floats:
     return np.hstack([value, change, value - _array(hour), spread_values, value - _array(smooth)])
 
 
+def latest_context(values: Floats, day: int, hour: int) -> Floats:
+    """`context` of the last slot alone, from its definition: one row of 5 * metrics.
+
+    `values` are the slots up to it, a day and a few hours of them; `day` and `hour` are a `Grid`'s.
+    """
+    last, before = values[-1], values[:-1]
+    half = max(1, hour // 4)
+    kept = 1.0 - 2.0 / (hour + 1.0)
+    falling = kept ** np.arange(len(values) - 1, -1, -1, dtype=np.float64)
+    there = ~np.isnan(values)
+    filled = np.where(there, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        average = (falling[1:] @ filled[:-1]) / (falling[1:] @ there[:-1])
+        total, squares = falling @ there, (falling * falling) @ there
+        mean = (falling @ filled) / total
+        variance = falling @ np.where(there, (values - mean) ** 2, 0.0) / total
+        unbiased = variance * total**2 / (total**2 - squares)
+        around = slice(max(0, len(values) - 1 - day - half), len(values) - day + half if len(values) > day else 0)
+        yesterday = filled[around].sum(axis=0) / there[around].sum(axis=0)
+    spread = np.where(there.sum(axis=0) >= _SPREAD_OF, np.sqrt(np.maximum(unbiased, 0.0)), np.nan)
+    change = last - before[-1] if len(before) else np.full_like(last, np.nan)
+    return np.concatenate([last, change, last - average, np.where(there[-1], spread, np.nan), last - yesterday])
+
+
 def warm(grid: Grid) -> NDArray[np.bool_]:
     """Which slots have enough of the hour before them to be judged; false just after a start and a long silence."""
     present = (~np.isnan(grid.values).all(axis=1)).astype(np.float64)
-    needed = min(10, max(2, grid.hour // 2))
+    needed = warm_after(grid.hour)
     total = np.cumsum(present)
     window = np.concatenate([np.zeros(grid.hour), total])[: len(total)]
     enough: NDArray[np.bool_] = (total - window) > needed
     return enough & (present > 0)
+
+
+def warm_after(hour: int) -> int:
+    """More than how many of the last `hour` slots must have been measured for one to be judged."""
+    return min(10, max(2, hour // 2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from hps_platform.analysis.features import Floats
 
 State = dict[str, Any]
 LAGS = 5
-WINDOW = 10
+WINDOW = 5
+CLUSTERS = 40
 LASTING_S = 300.0
 
 
 def recent(rows: Floats, span: float) -> Floats:
     """Each row averaged with the few before it: what lasts counts, what flickers less."""
-    averaged: Floats = pl.DataFrame(rows).select(pl.all().ewm_mean(span=span, adjust=True)).to_numpy()
-    return averaged
+    from scipy.signal import lfilter
+
+    kept = 1.0 - 2.0 / (span + 1.0)
+    if kept <= 0.0:
+        return rows
+    total: Floats = lfilter([1.0], [1.0, -kept], rows, axis=0)
+    return total * ((1.0 - kept) / (1.0 - kept ** np.arange(1.0, len(rows) + 1.0)))[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def _fit_windows(view: View, rows: NDArray[np.int64], seed: int) -> State:
 
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 6_000)).astype(np.int64)]
     data = view.windows()[some]
-    clusters = min(20, len(np.unique(data, axis=0)))
+    clusters = min(CLUSTERS, len(np.unique(data, axis=0)))
     # One thread: sums in another order would give another model on another machine.
     with threadpool_limits(limits=1):
         found = KMeans(clusters, n_init=1, max_iter=50, random_state=seed).fit(data)

@@ -54,6 +54,18 @@ def parse(
 
 
 @app.command()
+def score(
+    rows: Annotated[int, typer.Option(min=2000, help="How many rows to train on, and to judge.")] = 20_000,
+    columns: Annotated[int, typer.Option(min=1, max=200, help="How many metrics.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of training and judging; the best counts.")] = 3,
+) -> None:
+    """Rows a second that one core judges, milliseconds for a single row, seconds of training."""
+    from hps_platform.stack.bench import score as bench
+
+    _print(bench.run(rows=rows, columns=columns, rounds=rounds, tell=_tell))
+
+
+@app.command()
 def target(
     seconds: Annotated[float, typer.Option(min=5, help="How long to measure.")] = 300,
 ) -> None:

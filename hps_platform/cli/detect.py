@@ -78,6 +78,38 @@ def evaluate(
             typer.echo(f"{name:>22}  {value}")
 
 
+@app.command("scorecard")
+def scorecard(
+    folder: Path = typer.Argument(help="A folder a server: train.parquet, test.parquet, labels.parquet."),
+    budget: float = typer.Option(0.5, "--budget", min=0.001, help="Alarms allowed per day."),
+    columns: str = typer.Option("", "--columns", help="Comma list of metrics; all without it."),
+    as_json: bool = typer.Option(False, "--json", help="The table as one JSON object."),
+) -> None:
+    """Rate the seed's design, each member alone, an autoencoder and the shipped detector; means over servers."""
+    from hps_platform.analysis import ablation
+
+    servers = sorted(found.parent for found in folder.glob("*/train.parquet"))
+    if not servers:
+        raise InvalidInput(f"{folder} holds no folder with a train.parquet")
+    chosen = ["timestamp", *columns.split(",")] if columns else None
+    rated = []
+    for server in servers:
+        typer.echo(server.name, err=True)
+        train, test, labels = (_parquet(server / f"{name}.parquet") for name in ("train", "test", "labels"))
+        if chosen:
+            train, test = train.select(chosen), test.select(chosen)
+        rated.append(dict(ablation.rate(train, test, labels, alarms_per_day=budget)))
+    table = ablation.means(rated)
+    if as_json:
+        typer.echo(json.dumps({"servers": len(rated), "budget": budget, "means": table}))
+        return
+    typer.echo("| what judges | " + " | ".join(ablation.FIGURES) + " |")
+    typer.echo("|---" * (len(ablation.FIGURES) + 1) + "|")
+    for name, figures in table.items():
+        shown = ("-" if value is None else f"{value:.3f}" for value in figures.values())
+        typer.echo(f"| {name} | " + " | ".join(shown) + " |")
+
+
 def _answer(done: Any) -> dict[str, Any]:
     """What `POST /api/anomaly-detection/` answers."""
     results = []

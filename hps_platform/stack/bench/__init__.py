@@ -17,7 +17,7 @@ Report = dict[str, Any]
 Tell = Callable[[str], None]
 """Takes a line about how far a benchmark is."""
 
-_PACKAGES = ("hps-platform", "paramiko", "cryptography", "confluent-kafka", "polars", "orjson")
+_PACKAGES = ("hps-platform", "paramiko", "cryptography", "confluent-kafka", "polars", "orjson", "numpy", "scikit-learn")
 
 
 def report(name: str, parameters: Mapping[str, Any], started: float, measured: Mapping[str, Any]) -> Report:

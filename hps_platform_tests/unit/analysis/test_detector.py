@@ -1,9 +1,11 @@
 """The detector as a whole: what it finds, and the promises it keeps."""
 
+import json
 import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,7 @@ from hps_platform_tests.unit.analysis.series import START, metrics, with_hog
 
 DAYS = 3
 HOG = (700, 730)
+GOLDEN = Path(__file__).parent / "golden_scores.json"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def test_changing_the_future_changes_no_past_score(learnt: Detector, train: pl.D
         assert np.abs(getattr(one, name)[:cut] - getattr(short, name)).max() < 1e-9
 
 
-def test_a_day_and_two_hours_of_history_are_all_the_context_a_row_needs(
+def test_a_day_and_four_hours_of_history_are_all_the_context_a_row_needs(
     learnt: Detector, train: pl.DataFrame, test: pl.DataFrame
 ) -> None:
     history = train.filter(pl.col("timestamp") >= test["timestamp"][0] - timedelta(seconds=detector.WARM_UP_S))
@@ -81,23 +84,40 @@ def test_the_order_of_the_rows_given_is_kept(learnt: Detector, train: pl.DataFra
     assert np.array_equal(mixed.score, [by_time[moment] for moment in shuffled["timestamp"]])
 
 
-def test_the_same_seed_gives_the_same_model_in_a_fresh_process(
-    learnt: Detector, train: pl.DataFrame, test: pl.DataFrame
-) -> None:
-    program = (
-        "from datetime import timedelta\n"
-        "from hps_platform.analysis import detector\n"
-        "from hps_platform_tests.unit.analysis.series import START, metrics, with_hog\n"
-        f"train = metrics({DAYS})\n"
-        f"test = with_hog(metrics(1, seed=4, start=START + timedelta(days={DAYS})), *{HOG})\n"
-        "print(*detector.fit(train).score(test, train).score.tolist())\n"
-    )
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "2")
+_SMALL = (
+    "from datetime import timedelta\n"
+    "from hps_platform.analysis import detector\n"
+    "from hps_platform_tests.unit.analysis.series import START, metrics, with_hog\n"
+    "train = metrics(3, step_s=300)\n"
+    "test = with_hog(metrics(1, seed=4, start=START + timedelta(days=3), step_s=300), 140, 150)\n"
+    "scores = detector.fit(train).score(test, train).score.tolist()\n"
+)
+
+
+@pytest.fixture(scope="module")
+def small_scores() -> list[float]:
+    found: dict[str, list[float]] = {}
+    exec(_SMALL, {}, found)  # noqa: S102  the same text as the fresh process runs
+    return found["scores"]
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_same_seed_gives_the_same_scores_in_a_fresh_process(small_scores: list[float], threads: str) -> None:
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), threads)
     ran = subprocess.run(
-        [sys.executable, "-c", program], check=True, env=os.environ | threads, capture_output=True, text=True
+        [sys.executable, "-c", _SMALL + "print(*scores)"],
+        check=True,
+        env=os.environ | limits,
+        capture_output=True,
+        text=True,
     )
-    theirs = np.array(ran.stdout.split(), dtype=float)
-    assert np.abs(theirs - learnt.score(test, train).score).max() < 1e-9
+    assert np.abs(np.array(ran.stdout.split(), dtype=float) - small_scores).max() < 1e-9
+
+
+def test_the_scores_are_those_kept_in_the_golden_file(small_scores: list[float]) -> None:
+    """A change here changes every alarm: measure it (`hps detect scorecard`) before the file is written anew."""
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert np.abs(np.array(golden) - small_scores).max() < 1e-6
 
 
 def test_a_restored_detector_is_the_same(learnt: Detector, train: pl.DataFrame, test: pl.DataFrame) -> None:
