@@ -121,21 +121,23 @@ def messages(
     produced = np.array(records.timestamps_ms, dtype=np.int64)[absent] // _MINUTE_MS
     index = np.concatenate([landed, absent])
     first = pl.Series(np.diff(index, prepend=-1) != 0)
-    found = pl.DataFrame(
-        {
-            "family": pl.repeat(family, len(index), eager=True),
-            "server_id": pl.concat([pl.Series(server[begins], dtype=pl.Int64), keys]),
-            "timestamp": np.concatenate([minute[begins], produced]) * _MINUTE_MS,
-            "session": carried.session.gather(index),
-            "seq": carried.seq.gather(index),
-            "kafka_partition": np.array(records.partitions, dtype=np.int16)[index],
-            "kafka_offset": np.array(records.offsets, dtype=np.int64)[index],
-            "landed_rows": np.concatenate([np.diff(begins, append=len(message)), np.zeros_like(absent)]),
-            "rejected_rows": pl.zeros(len(index), dtype=pl.Int64, eager=True),
-        }
-    ).select(
-        pl.exclude("timestamp", "seq"), pl.col("timestamp").cast(_MINUTE), pl.when(first).then(pl.col("seq"))
-    ).select(list(MESSAGES))
+    found = (
+        pl.DataFrame(
+            {
+                "family": pl.repeat(family, len(index), eager=True),
+                "server_id": pl.concat([pl.Series(server[begins], dtype=pl.Int64), keys]),
+                "timestamp": np.concatenate([minute[begins], produced]) * _MINUTE_MS,
+                "session": carried.session.gather(index),
+                "seq": carried.seq.gather(index),
+                "kafka_partition": np.array(records.partitions, dtype=np.int16)[index],
+                "kafka_offset": np.array(records.offsets, dtype=np.int64)[index],
+                "landed_rows": np.concatenate([np.diff(begins, append=len(message)), np.zeros_like(absent)]),
+                "rejected_rows": pl.zeros(len(index), dtype=pl.Int64, eager=True),
+            }
+        )
+        .select(pl.exclude("timestamp", "seq"), pl.col("timestamp").cast(_MINUTE), pl.when(first).then(pl.col("seq")))
+        .select(list(MESSAGES))
+    )
     known = found.filter(pl.col("server_id").is_not_null())
     return known.with_columns(rejected_rows=_lost(known, rejected))
 
