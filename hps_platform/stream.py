@@ -6,6 +6,7 @@ No consumer groups: whoever reads says from which offset. What a message means b
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
@@ -52,6 +53,61 @@ class Record(NamedTuple):
         if isinstance(self.carried, dict):
             return self.carried
         return dict(self.carried.headers() or ())  # type: ignore[arg-type]  # headers that were read have bytes
+
+
+@dataclass(slots=True)
+class Columns:
+    """Messages of one topic column by column: making a `Record` of each would cost as much as reading them.
+
+    A tombstone's value is empty. Those of one partition are in the order of their offsets.
+    """
+
+    topic: str
+    partitions: list[int]
+    offsets: list[int]
+    keys: list[bytes | None]
+    values: list[bytes]
+    carried: list[dict[str, bytes] | Message]
+    timestamps_ms: list[int]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> Record:
+        return Record(
+            self.topic,
+            self.partitions[index],
+            self.offsets[index],
+            self.keys[index],
+            self.values[index],
+            self.carried[index],
+            self.timestamps_ms[index],
+        )
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
+
+    def extend(self, more: "Columns") -> None:
+        """Adds later messages of the topic."""
+        self.partitions += more.partitions
+        self.offsets += more.offsets
+        self.keys += more.keys
+        self.values += more.values
+        self.carried += more.carried
+        self.timestamps_ms += more.timestamps_ms
+
+    def ends(self) -> dict[Position, int]:
+        """Per partition the offset after its last message."""
+        last = dict(zip(self.partitions, self.offsets, strict=True))
+        return {(self.topic, partition): offset + 1 for partition, offset in last.items()}
+
+
+def by_topic(records: Iterable[Record]) -> dict[str, Columns]:
+    """Records as columns, each topic's in their order."""
+    apart: dict[str, list[Record]] = {}
+    for record in records:
+        apart.setdefault(record.topic, []).append(record)
+    return {topic: Columns(topic, *map(list, list(zip(*own, strict=True))[1:])) for topic, own in apart.items()}
 
 
 class OffsetsExpired(KafkaUnavailable):
@@ -172,24 +228,26 @@ class Producer:
             logger.error("%d messages were not delivered before closing", left)
 
 
-def _records(messages: Iterable[Message]) -> list[Record]:
-    # The hot loop of landing: without a call for each message it takes a third less.
-    new = tuple.__new__
-    return [
-        new(
-            Record,
-            (
-                message.topic(),
-                message.partition(),
-                message.offset(),
-                message.key(),
-                message.value() or b"",
-                message,
-                message.timestamp()[1],
-            ),
+def _columns(messages: list[Message]) -> dict[str, Columns]:
+    """By topic. What landing does for every message: `map` over methods takes half of what a loop takes."""
+    topics: list[Any] = list(map(Message.topic, messages))  # what was read lacks nothing but a value or a key
+    found: dict[str, Columns] = {}
+    for topic in set(topics):
+        all_of_it = topics.count(topic) == len(topics)
+        own = messages if all_of_it else [one for one, name in zip(messages, topics, strict=True) if name == topic]
+        values: list[Any] = list(map(Message.value, own))
+        partitions: list[Any] = list(map(Message.partition, own))
+        offsets: list[Any] = list(map(Message.offset, own))
+        found[topic] = Columns(
+            topic,
+            partitions=partitions,
+            offsets=offsets,
+            keys=list(map(Message.key, own)),
+            values=[value or b"" for value in values] if None in values else values,
+            carried=list(own),
+            timestamps_ms=[produced_ms for _, produced_ms in map(Message.timestamp, own)],
         )
-        for message in messages
-    ]
+    return found
 
 
 # What a consumer reports while a broker restarts; it carries on by itself.
@@ -209,16 +267,17 @@ _PASSING = {
 _OUT_OF_RANGE = {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}
 
 
-def _read(consumer: Consumer, max_records: int, timeout_s: float) -> list[Record]:
+def _read(consumer: Consumer, max_records: int, timeout_s: float) -> dict[str, Columns]:
     """What is there within `timeout_s`, as soon as there is anything."""
     first = consumer.poll(timeout_s)  # `consume` would wait for the whole batch or the whole time
     if first is None:
-        return []
+        return {}
     messages = [first, *(consumer.consume(max_records - 1, 0) if max_records > 1 else ())]
-    failed = [message for message in messages if message.error() is not None]
-    for message in failed:
-        _judge(message, message.error())
-    return _records(messages if not failed else (message for message in messages if message.error() is None))
+    if any(map(Message.error, messages)):
+        for message in messages:
+            _judge(message, message.error())
+        messages = [message for message in messages if message.error() is None]
+    return _columns(messages)
 
 
 def _judge(message: Message, error: KafkaError | None) -> None:
@@ -249,10 +308,14 @@ class RangeReader:
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
         """Up to `max_records`, as soon as there are any; empty when none came within `timeout_s`."""
-        records = _read(self._consumer, max_records, timeout_s)
-        for record in records:
-            self._positions[record.topic, record.partition] = record.offset + 1
-        return records
+        return [record for own in self.read_columns(max_records, timeout_s).values() for record in own]
+
+    def read_columns(self, max_records: int, timeout_s: float) -> dict[str, Columns]:
+        """The same by topic, for those who read very many."""
+        found = _read(self._consumer, max_records, timeout_s)
+        for own in found.values():
+            self._positions |= own.ends()
+        return found
 
     def positions(self) -> dict[Position, int]:
         """Per topic and partition the offset after the last record read."""
@@ -310,7 +373,7 @@ class Tail:
         """What came, as soon as there is anything; raises `KafkaUnavailable` until a broker has answered once."""
         if not self._assigned:
             self._assign(max(timeout_s, 5.0))
-        return _read(self._consumer, max_records, timeout_s)
+        return [record for own in _read(self._consumer, max_records, timeout_s).values() for record in own]
 
     def close(self) -> None:
         self._consumer.close()

@@ -4,10 +4,11 @@ Pure but for the clock it is handed. A message that does not decode is found by 
 lands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from hps_platform.errors import InvalidInput
@@ -16,7 +17,7 @@ from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.family import Family, Kind
 from hps_platform.store.completeness import LOG_SCHEMA
 from hps_platform.store.landing import FamilyRows, Position, Range, Rejected, family_rows, utc
-from hps_platform.stream import Record
+from hps_platform.stream import Columns, Record, by_topic
 
 AHEAD = timedelta(hours=1)
 BEHIND = timedelta(days=400)
@@ -24,6 +25,7 @@ BEHIND = timedelta(days=400)
 MAX_KEY_BYTES = 1024
 MAX_REAL = 3e38
 """Rollups are single precision."""
+_HOUR_MS = 3_600_000
 
 _FAMILY_OF = {family.topic: family for family in FAMILIES.values()}
 
@@ -32,11 +34,12 @@ _FAMILY_OF = {family.topic: family for family in FAMILIES.values()}
 class Batch:
     """One commit's worth. `moves` are the ledger's steps; `oldest_ms` is when its first message was produced.
 
-    `runs` are the completeness log's entries if all rows land; `messages` is what they were made of.
+    `records` are its messages by topic. `runs` are the completeness log's entries if all rows land; `messages` is what
+    they were made of.
     """
 
     moves: dict[Position, Range]
-    records: Sequence[Record] = ()
+    records: Collection[Columns] = ()
     rows: list[FamilyRows] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     messages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=sequence.MESSAGES))
@@ -58,9 +61,11 @@ class Batch:
         places = rows.group_by("kafka_partition", "kafka_offset").len()
         counts = {(partition, offset): count for partition, offset, count in places.iter_rows()}
         return [
-            _reject(family.name, record, reason, counts[record.partition, record.offset])
-            for record in self.records
-            if record.topic == family.topic and (record.partition, record.offset) in counts
+            _reject(family.name, own[index], reason, counts[place])
+            for own in self.records
+            if own.topic == family.topic
+            for index, place in enumerate(zip(own.partitions, own.offsets, strict=True))
+            if place in counts
         ]
 
 
@@ -123,7 +128,7 @@ def _decode_halving(family: Family, values: Sequence[bytes], first: int) -> tupl
         left, bad = _decode_halving(family, values[:middle], first)
         right, more = _decode_halving(family, values[middle:], first + middle)
         return left + right, bad | more
-    return [frame.with_columns(pl.col("message") + first)], {}
+    return [frame.with_columns(pl.col("message") + first) if first else frame], {}
 
 
 def _implausible(family: Family, now: datetime) -> list[tuple[pl.Expr, str]]:
@@ -141,15 +146,24 @@ def _implausible(family: Family, now: datetime) -> list[tuple[pl.Expr, str]]:
     return found
 
 
+def _all_plausible(family: Family, frame: pl.DataFrame, now: datetime) -> bool:
+    """Whether no row is `_implausible`, in few expressions: building many of them costs more than judging the rows."""
+    found = [pl.col("timestamp").is_between(now - BEHIND, now + AHEAD).all()]
+    reals = [column.name for column in family.columns if column.kind is Kind.REAL]
+    if reals:
+        found.append(pl.col(reals).is_between(-MAX_REAL, MAX_REAL).all())
+    if family.key is not None and family.by_name[family.key].kind is Kind.TEXT:
+        found.append((pl.col(family.key).str.len_bytes() <= MAX_KEY_BYTES).all())
+    return all(frame.select(found).row(0))
+
+
 def _plausible(family: Family, frame: pl.DataFrame, now: datetime) -> _Decoded:
     """Leaves out rows that the tables can't or shouldn't hold."""
     bad: dict[int, tuple[str, int]] = {}
-    tests = [(condition.fill_null(value=False), reason) for condition, reason in _implausible(family, now)]
-    failed = frame.select(condition.any().alias(str(number)) for number, (condition, _) in enumerate(tests)).row(0)
-    for (condition, reason), any_wrong in zip(tests, failed, strict=True):
-        if not any_wrong:
+    for condition, reason in () if _all_plausible(family, frame, now) else _implausible(family, now):
+        wrong = frame.select(condition.fill_null(value=False)).to_series()
+        if not wrong.any():
             continue
-        wrong = frame.select(condition).to_series()
         for message, rows in frame.filter(wrong).group_by("message").len().iter_rows():
             known = bad.get(message)
             bad[message] = (known[0] if known else reason, rows + (known[1] if known else 0))
@@ -162,7 +176,7 @@ def _plausible(family: Family, frame: pl.DataFrame, now: datetime) -> _Decoded:
 
 
 def _decode_family(
-    family: Family, records: Sequence[Record], carried: sequence.Carried, now: datetime
+    family: Family, records: Columns, carried: sequence.Carried, now: datetime
 ) -> tuple[pl.DataFrame, list[Rejected]]:
     """Rows with provenance and `message`, and what was rejected."""
     schema = family.schema.encode()
@@ -174,29 +188,40 @@ def _decode_family(
             for index, said in shown
             if said != schema
         }
-    for index in [index for index, record in enumerate(records) if not record.value or record.value.isspace()]:
-        reasons[index] = "the message is empty"
+    if not all(records.values) or any(map(bytes.isspace, records.values)):
+        empty = (index for index, value in enumerate(records.values) if not value or value.isspace())
+        reasons |= dict.fromkeys(empty, "the message is empty")
     good = [index for index in range(len(records)) if index not in reasons] if reasons else range(len(records))
-    frames, bad = _decode_halving(family, [records[index].value for index in good], 0)
+    frames, bad = _decode_halving(family, [records.values[index] for index in good] if reasons else records.values, 0)
     frame = pl.concat(frames) if frames else pl.DataFrame(schema={**family.frame_schema, "message": pl.UInt32})
     if reasons:
         frame = frame.with_columns(message=pl.Series(list(good), dtype=pl.UInt32).gather(frame["message"]))
     reasons |= {good[index]: reason for index, reason in bad.items()}
     decoded = _plausible(family, frame, now)
     rejected = [
-        _reject(family.name, records[index], reason, max(1, records[index].value.strip().count(b"\n") + 1))
+        _reject(family.name, records[index], reason, max(1, records.values[index].strip().count(b"\n") + 1))
         for index, reason in reasons.items()
     ]
     for index, (reason, rows) in decoded.bad.items():
         stamps = frame.filter(pl.col("message") == index)["timestamp"].dt.timestamp("ms")
         rejected.append(_reject(family.name, records[index], reason, rows, utc(stamps[0])))
-    places = pl.DataFrame(
-        {
-            "kafka_partition": pl.Series([record.partition for record in records], dtype=pl.Int16),
-            "kafka_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-        }
+    message = decoded.frame["message"].to_numpy()
+    placed = decoded.frame.with_columns(
+        kafka_partition=np.array(records.partitions, dtype=np.int16)[message],
+        kafka_offset=np.array(records.offsets, dtype=np.int64)[message],
     )
-    return pl.concat([decoded.frame, places[decoded.frame["message"]]], how="horizontal"), rejected
+    return placed, rejected
+
+
+def _hours(rows: FamilyRows) -> set[tuple[str, datetime, int]]:
+    """Family, hour and server of rows that are in order of the primary key."""
+    server = rows.frame["server_id"].to_numpy()
+    hour = rows.frame["timestamp"].to_physical().to_numpy() // _HOUR_MS
+    begins = np.flatnonzero((np.diff(server, prepend=-1) != 0) | (np.diff(hour, prepend=-1) != 0))
+    return {
+        (rows.family.name, datetime.fromtimestamp(at * 3600, UTC), server_id)
+        for at, server_id in zip(hour[begins].tolist(), server[begins].tolist(), strict=True)
+    }
 
 
 def _dead_letter(record: Record) -> Rejected:
@@ -235,18 +260,20 @@ def _dead_letter(record: Record) -> Rejected:
     )
 
 
-def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
+def decode(records: Iterable[Record], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
     """Everything that one commit of `records` writes; `moves` say which offsets they span."""
+    return decode_columns(by_topic(records).values(), moves, now)
+
+
+def decode_columns(read: Collection[Columns], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
+    """The same of messages by topic, each of which has some."""
     now = now or datetime.now(UTC)
-    batch = Batch(dict(moves), records=records)
-    if records:
-        batch.oldest_ms = min([record.timestamp_ms for record in records])
-    topics = {record.topic for record in records}
-    by_topic = {topic: [record for record in records if record.topic == topic] for topic in topics}
+    batch = Batch(dict(moves), records=read)
+    batch.oldest_ms = min((min(own.timestamps_ms) for own in read), default=0)
     letters: list[Rejected] = []
     numbered: list[pl.DataFrame] = []
-    for topic, own in sorted(by_topic.items()):
-        family = _FAMILY_OF.get(topic)
+    for own in sorted(read, key=lambda own: own.topic):
+        family = _FAMILY_OF.get(own.topic)
         if family is None:
             letters += [_dead_letter(record) for record in own]
             continue
@@ -256,9 +283,9 @@ def decode(records: Sequence[Record], moves: Mapping[Position, Range], now: date
         numbered.append(sequence.messages(family.name, own, carried, frame, rejected))
         if frame.is_empty():
             continue
-        batch.rows.append(family_rows(family, frame))
-        hours = frame.select(pl.col("timestamp").dt.truncate("1h"), "server_id").unique()
-        batch.hours |= {(family.name, hour, server_id) for hour, server_id in hours.iter_rows()}
+        rows = family_rows(family, frame)
+        batch.rows.append(rows)
+        batch.hours |= _hours(rows)
         days = frame.group_by(pl.col("timestamp").dt.date()).len()
         batch.by_day |= {(family.name, day): count for day, count in days.iter_rows()}
     batch.rejected += letters

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hps_platform.landing.decoding import Batch, decode
+from hps_platform.landing.decoding import Batch, decode_columns
 from hps_platform.store.landing import Position, Range
-from hps_platform.stream import RangeReader, Record
+from hps_platform.stream import Columns, RangeReader
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.25
 _READ_AT_ONCE = 5_000
 
-_Read = tuple[list[Record], dict[Position, Range]]
+_Read = tuple[dict[str, Columns], dict[Position, Range]]
 
 
 class Pipeline:
@@ -83,28 +83,32 @@ class Pipeline:
         with RangeReader(self._bootstrap, self._starts) as reader:
             before = reader.positions()
             handed_at = time.monotonic()
-            records: list[Record] = []
-            size = 0
+            read: dict[str, Columns] = {}
+            count = size = 0
             while not self._closing.is_set():
-                wanted = min(self._max_messages - len(records), _READ_AT_ONCE)
+                wanted = min(self._max_messages - count, _READ_AT_ONCE)
                 due_in = handed_at + self._batch_interval_s - time.monotonic()
-                for record in reader.read(wanted, min(max(due_in, 0.01), _POLL_S)):
-                    records.append(record)
-                    size += len(record.value)
-                full = len(records) >= self._max_messages or size >= MAX_BATCH_BYTES
+                for topic, more in reader.read_columns(wanted, min(max(due_in, 0.01), _POLL_S)).items():
+                    if topic in read:
+                        read[topic].extend(more)
+                    else:
+                        read[topic] = more
+                    count += len(more)
+                    size += sum(map(len, more.values))
+                full = count >= self._max_messages or size >= MAX_BATCH_BYTES
                 if not full and time.monotonic() < handed_at + self._batch_interval_s:
                     continue
-                handed_at = time.monotonic()
-                if records:
+                if read:
                     after = reader.positions()
                     moves = {place: (before[place], after[place]) for place in after if after[place] != before[place]}
-                    self._put(self._read, (records, moves))
-                    records, size, before = [], 0, after
+                    self._put(self._read, (read, moves))
+                    read, count, size, before = {}, 0, 0, after
+                handed_at = time.monotonic()  # it may have waited for the one before: the next shall not be a small one
 
     def _decode(self) -> None:
         while not self._closing.is_set():
             try:
-                records, moves = self._read.get(timeout=_POLL_S)
+                read, moves = self._read.get(timeout=_POLL_S)
             except queue.Empty:
                 continue
-            self._put(self._decoded, decode(records, moves))
+            self._put(self._decoded, decode_columns(read.values(), moves))

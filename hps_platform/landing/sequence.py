@@ -4,19 +4,21 @@ A collector numbers the samples of each host and family, 1, 2, 3 …, anew in ea
 that follow each other are one entry. Pure.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from hps_platform.metrics import FAMILIES
 from hps_platform.store.completeness import LOG_SCHEMA
 from hps_platform.store.landing import Rejected
-from hps_platform.stream import Record
+from hps_platform.stream import Columns, Record
 
 MAX_SESSION = 200
 _PLACE = ("kafka_partition", "kafka_offset")
+_MINUTE_MS = 60_000
 _MINUTE = LOG_SCHEMA["timestamp"]
 MESSAGES: dict[str, pl.DataType] = {
     "family": pl.String(),
@@ -30,16 +32,17 @@ MESSAGES: dict[str, pl.DataType] = {
     "rejected_rows": pl.Int64(),
 }
 """One row a message and minute of its rows; its number stands in the first, and is null where it has none."""
+_SAID = {name: MESSAGES[name] for name in ("family", *_PLACE)} | {"said_session": pl.String(), "said_seq": pl.Int64()}
 
 
-def _texts(values: list[bytes | None]) -> pl.Series:
+def _texts(values: Sequence[bytes | None]) -> pl.Series:
     try:
         return pl.Series(values, dtype=pl.Binary).cast(pl.String)
     except pl.exceptions.ComputeError:  # a stranger's bytes
         return pl.Series([value and value.decode("utf-8", "replace") for value in values], dtype=pl.String)
 
 
-def _numbers(values: list[bytes | None]) -> pl.Series:
+def _numbers(values: Sequence[bytes | None]) -> pl.Series:
     """What is no number of 63 bits is null."""
     return _texts(values).cast(pl.Int64, strict=False)
 
@@ -53,7 +56,7 @@ class Carried:
     schemas: set[bytes]
 
 
-def read_all(records: Sequence[Record]) -> Carried:
+def read_all(records: Iterable[Record]) -> Carried:
     """From the headers of every record."""
     headers = [record.headers for record in records]
     session = _texts([one.get("session") for one in headers])
@@ -66,84 +69,90 @@ def read_all(records: Sequence[Record]) -> Carried:
     return Carried(known["session"], known["seq"], {one["schema"] for one in headers if "schema" in one})
 
 
-def read_ends(records: Sequence[Record]) -> Carried:
+def read_ends(records: Columns) -> Carried:
     """From the headers of the first and the last record of each server, where those in between follow from them.
 
     They do when both have one session and numbers as far apart as there are records. Only records that come again, or
     another session's between them, could make up for just as many that are lost: `messages` looks for times that come
     again, and `exact` is for rows that turn out to be there already.
     """
-    keys = [record.key for record in records]
-    last = {key: index for index, key in enumerate(keys)}
-    first = {key: index for index, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
-    if 4 * len(last) > len(records):
+    servers = _numbers(records.keys)
+    if servers.null_count():
         return read_all(records)
-    count = Counter(keys)
-    begin, end = read_all([records[index] for index in first.values()]), read_all([records[last[key]] for key in first])
-    sizes = pl.Series([count[key] for key in first], dtype=pl.Int64)
-    regular = (begin.session == end.session) & (begin.session != "") & (end.seq - begin.seq + 1 == sizes)
+    server = servers.to_numpy()
+    order = np.argsort(server, kind="stable")
+    begins = np.flatnonzero(np.diff(server[order], prepend=server[order[0]] - 1))
+    if 4 * len(begins) > len(records):
+        return read_all(records)
+    sizes = np.diff(begins, append=len(records))
+    begin = read_all([records[index] for index in order[begins].tolist()])
+    end = read_all([records[index] for index in order[begins + sizes - 1].tolist()])
+    regular = (begin.session == end.session) & (begin.session != "") & (end.seq - begin.seq + 1 == pl.Series(sizes))
     if not regular.fill_null(value=False).all():
         return read_all(records)
-    number = {key: index for index, key in enumerate(first)}
-    ends = pl.DataFrame({"session": begin.session, "seq": begin.seq})
-    server = pl.Series("server", [number[key] for key in keys], dtype=pl.UInt32)
-    following = pl.int_range(pl.len(), dtype=pl.Int64).over("server")
-    found = ends[server].with_columns(server).with_columns(pl.col("seq") + following)
-    return Carried(found["session"], found["seq"], begin.schemas | end.schemas)
+    number = np.empty(len(records), dtype=np.uint32)
+    number[order] = np.repeat(np.arange(len(begins), dtype=np.uint32), sizes)
+    seq = np.empty(len(records), dtype=np.int64)
+    seq[order] = np.arange(len(records)) + np.repeat(begin.seq.to_numpy() - begins, sizes)
+    return Carried(begin.session.gather(number), pl.Series("seq", seq), begin.schemas | end.schemas)
+
+
+def _come_again(server: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> bool:
+    """Whether some server's times do not grow from one to the next."""
+    order = np.argsort(server, kind="stable")
+    return bool(np.any((np.diff(server[order]) == 0) & (np.diff(at[order]) <= 0)))
 
 
 def messages(
-    family: str, records: Sequence[Record], carried: Carried, frame: pl.DataFrame, rejected: Iterable[Rejected]
+    family: str, records: Columns, carried: Carried, frame: pl.DataFrame, rejected: Iterable[Rejected]
 ) -> pl.DataFrame:
-    """`frame` has the rows that are to land, with `message`, the index into `records`."""
-    rows = (
-        frame.select("message", "server_id", "timestamp", minute=pl.col("timestamp").dt.truncate("1m"))
-        .group_by("message", "minute", maintain_order=True)
-        .agg(pl.col("server_id", "timestamp").first(), pl.len().cast(pl.Int64).alias("landed_rows"))
-    )
-    if rows.select((pl.col("timestamp").diff().over("server_id") <= 0).any()).item():
-        carried = read_all(records)  # times that come again: numbers may come again as well
-    joined = pl.DataFrame(
-        {
-            "message": pl.int_range(len(records), dtype=pl.UInt32, eager=True),
-            "key": _numbers([record.key for record in records]),
-            "produced": pl.Series([record.timestamp_ms for record in records], dtype=pl.Int64).cast(_MINUTE),
-            "session": carried.session,
-            "seq": carried.seq,
-            "kafka_partition": pl.Series([record.partition for record in records], dtype=pl.Int16),
-            "kafka_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-        }
-    ).join(rows, on="message", how="left", maintain_order="left_right")
-    first = pl.col("message") != pl.col("message").shift(1).fill_null(len(records))
-    found = joined.select(
-        pl.lit(family).alias("family"),
-        pl.coalesce("server_id", "key").alias("server_id"),
-        pl.coalesce("minute", pl.col("produced").dt.truncate("1m")).alias("timestamp"),
-        "session",
-        pl.when(first).then("seq").alias("seq"),
-        *_PLACE,
-        pl.col("landed_rows").fill_null(0),
-        pl.lit(0, dtype=pl.Int64).alias("rejected_rows"),
+    """`frame` has the rows that are to land, with `message`, the index into `records`, in ascending order."""
+    message, server, at = (frame[name].to_physical().to_numpy() for name in ("message", "server_id", "timestamp"))
+    minute = at // _MINUTE_MS
+    changes = (message[1:] != message[:-1]) | (minute[1:] != minute[:-1])
+    begins = np.flatnonzero(np.concatenate([np.ones(min(1, len(message)), dtype=bool), changes]))
+    if _come_again(server[begins], at[begins]):
+        carried = read_all(records)  # numbers may come again as well
+    landed = message[begins]
+    without = np.ones(len(records), dtype=bool)
+    without[landed] = False
+    absent = np.flatnonzero(without)
+    keys = _numbers([records.keys[index] for index in absent.tolist()])
+    produced = np.array(records.timestamps_ms, dtype=np.int64)[absent] // _MINUTE_MS
+    index = np.concatenate([landed, absent])
+    first = pl.Series(np.diff(index, prepend=-1) != 0)
+    found = (
+        pl.DataFrame(
+            {
+                "family": pl.repeat(family, len(index), eager=True),
+                "server_id": pl.concat([pl.Series(server[begins], dtype=pl.Int64), keys]),
+                "timestamp": np.concatenate([minute[begins], produced]) * _MINUTE_MS,
+                "session": carried.session.gather(index),
+                "seq": carried.seq.gather(index),
+                "kafka_partition": np.array(records.partitions, dtype=np.int16)[index],
+                "kafka_offset": np.array(records.offsets, dtype=np.int64)[index],
+                "landed_rows": np.concatenate([np.diff(begins, append=len(message)), np.zeros_like(absent)]),
+                "rejected_rows": pl.zeros(len(index), dtype=pl.Int64, eager=True),
+            }
+        )
+        .select(pl.exclude("timestamp", "seq"), pl.col("timestamp").cast(_MINUTE), pl.when(first).then(pl.col("seq")))
+        .select(list(MESSAGES))
     )
     known = found.filter(pl.col("server_id").is_not_null())
     return known.with_columns(rejected_rows=_lost(known, rejected))
 
 
-def exact(found: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
+def exact(found: pl.DataFrame, records: Iterable[Columns]) -> pl.DataFrame:
     """`found` with session and number from every record's headers: for when rows turn out to be there already."""
-    carried = read_all(records)
     families = {family.topic: family.name for family in FAMILIES.values()}
-    said = pl.DataFrame(
-        {
-            "family": pl.Series([families.get(record.topic, "") for record in records], dtype=pl.String),
-            "kafka_partition": pl.Series([record.partition for record in records], dtype=pl.Int16),
-            "kafka_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-            "said_session": carried.session,
-            "said_seq": carried.seq,
-        }
-    )
+    said = [pl.DataFrame(schema=_SAID)]
+    for own in records:
+        carried = read_all(own)
+        columns = (own.partitions, own.offsets, carried.session, carried.seq)
+        named = dict(zip(list(_SAID)[1:], columns, strict=True))
+        said.append(pl.DataFrame({"family": families.get(own.topic, ""), **named}, schema=_SAID))
     # What the collector could not parse has its numbers from the text, under no family's topic.
-    joined = found.join(said, on=["family", *_PLACE], how="left", maintain_order="left")
+    joined = found.join(pl.concat(said), on=["family", *_PLACE], how="left", maintain_order="left")
     known = pl.col("said_session").is_not_null()
     return joined.with_columns(
         session=pl.when(known).then("said_session").otherwise("session"),

@@ -275,7 +275,7 @@ class _Run:
             leases.hold(conn, self.group, self.run_id, self.fence)
             report = CommitReport(
                 at=datetime.now(UTC),
-                messages=len(batch.records),
+                messages=sum(map(len, batch.records)),
                 rows=batch.by_day,
                 duplicates=+duplicates,
                 rejected=len(batch.rejected) + len(refused),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -64,20 +65,20 @@ def decode(family: Family, values: Sequence[bytes]) -> pl.DataFrame:
 
     Raises `InvalidInput` when any of them is malformed: the caller bisects to find it.
     """
-    counts = [value.count(b"\n") + 1 for value in values]
+    joined = b"\n".join(values)
+    lines = joined.count(b"\n") + 1
     try:
-        frame = pl.read_ndjson(b"\n".join(values), schema=family.wire_schema)
+        frame = pl.read_ndjson(joined, schema=family.wire_schema)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InvalidInput(f"not NDJSON of {family.schema}: {error}") from error
-    if frame.height != sum(counts):
-        raise InvalidInput(f"not NDJSON of {family.schema}: {sum(counts)} lines gave {frame.height} rows")
+    if frame.height != lines:
+        raise InvalidInput(f"not NDJSON of {family.schema}: {lines} lines gave {frame.height} rows")
     if any(frame[name].null_count() for name in family.primary_key):
         raise InvalidInput(f"not NDJSON of {family.schema}: a row lacks {' or '.join(family.primary_key)}")
-    message = pl.Series("message", range(len(values)), dtype=pl.UInt32)
-    return frame.with_columns(
-        pl.col("timestamp").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"),
-        message.repeat_by(pl.Series(counts)).explode(),
-    )
+    message = np.arange(len(values), dtype=np.uint32)
+    if lines > len(values):
+        message = np.repeat(message, [value.count(b"\n") + 1 for value in values])
+    return frame.with_columns(pl.col("timestamp").cast(family.frame_schema["timestamp"]), message=message)
 
 
 def encode_dead_letter(letter: DeadLetter) -> bytes:

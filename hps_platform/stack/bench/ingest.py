@@ -135,7 +135,7 @@ class _Ingest:
         with path.open("wb") as file:
             header, trailer = b"", b""
             for servers, ticks in fleetrows.chunks(self.servers, self.ticks, by_key=by_key):
-                header, *pieces, trailer = copy.encode(fleetrows.table_rows(servers, ticks, self.start))
+                header, *pieces, trailer = map(bytes, copy.encode(fleetrows.table_rows(servers, ticks, self.start)))
                 if not file.tell():
                     file.write(header)
                 file.writelines(pieces)
