@@ -4,7 +4,6 @@ Measured on labelled incidents, distance from a forecast and from the usual leve
 often than SHAP values of the forest do, at a fraction of the cost.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,30 +103,3 @@ def all_contributions(scores: "Scores", ranges: Floats) -> pl.Series:
         .group_by("row", maintain_order=True)
         .agg("contributions")["contributions"]
     )
-
-
-def sentence(parts: Sequence[Contribution], names: dict[str, tuple[str, str]] | None = None) -> str:
-    """What a person reads: "Disk busy 98 %, usually 12 to 30 % at this hour; also run queue."
-
-    `names` gives a column's label and unit; a column without one is called by its own name.
-    """
-    if not parts:
-        return "No single metric stands out; their combination does."
-    first, rest = parts[0], [part for part in parts[1:3] if part.weight >= 0.15]
-    label, unit = (names or {}).get(first.column, (first.column, ""))
-    text = f"{label} {_shown(first.observed, unit)}"
-    if first.usual_low is not None and first.usual_high is not None:
-        low, high = _shown(first.usual_low, ""), _shown(first.usual_high, unit)
-        text += f", usually {high}" if low == _shown(first.usual_high, "") else f", usually {low} to {high}"
-        text += " at this hour"
-    if rest:
-        others = [(names or {}).get(part.column, (part.column, ""))[0] for part in rest]
-        text += "; also " + " and ".join(other[:1].lower() + other[1:] for other in others)
-    return text[:1].upper() + text[1:] + "."
-
-
-def _shown(value: float | None, unit: str) -> str:
-    if value is None:
-        return "not measured"
-    number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{number} {unit}".strip()

@@ -128,7 +128,8 @@ def _answer(done: Any) -> dict[str, Any]:
 
 
 def _list_anomalies(results: "pl.DataFrame") -> None:
-    from hps_platform.analysis.explain import Contribution, sentence
+    from hps_platform.analysis.explain import Contribution
+    from hps_platform.analysis.words import sentence
 
     anomalous = results.filter("is_anomaly").sort("anomaly_score")
     for row in anomalous.head(_SHOWN).iter_rows(named=True):

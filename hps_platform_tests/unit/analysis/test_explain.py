@@ -1,32 +1,9 @@
-"""Contributions and sentences."""
+"""Contributions."""
 
 import numpy as np
 import pytest
 
 from hps_platform.analysis import explain
-from hps_platform.analysis.explain import Contribution
-
-
-def part(column: str, weight: float, *, observed: float | None = 98.0, low: float | None = 12.0) -> Contribution:
-    return Contribution(column, weight, observed, low, None if low is None else 30.0)
-
-
-@pytest.mark.parametrize(
-    ("parts", "text"),
-    [
-        ([part("disk", 0.8)], "Disk busy 98 %, usually 12 to 30 % at this hour."),
-        (
-            [part("disk", 0.5), part("queue", 0.3), part("x", 0.01)],
-            "Disk busy 98 %, usually 12 to 30 % at this hour; also run queue.",
-        ),
-        ([part("x", 0.9, observed=1234.5678, low=None)], "X 1,235."),
-        ([part("x", 0.9, observed=None, low=30.0)], "X not measured, usually 30 at this hour."),
-        ([], "No single metric stands out; their combination does."),
-    ],
-)
-def test_sentences(parts: list[Contribution], text: str) -> None:
-    names = {"disk": ("disk busy", "%"), "queue": ("Run queue", "threads")}
-    assert explain.sentence(parts, names) == text
 
 
 def test_the_heaviest_come_first_and_at_most_five() -> None:
