@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and how `make test` deals tests out to several processes.
+"""Fixtures that every test may use, and how `make test` deals tests out to two processes.
 
 A file's tests stay together, as they share servers; all of `e2e` stays together, as it shares one demo, and comes
 first, as it takes longest. What needs an MLflow server stays together as well: one takes ten seconds of CPU to start.

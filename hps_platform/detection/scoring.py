@@ -248,7 +248,8 @@ def _judge(
 ) -> _Judged:
     """Scores the span's minutes; `levels` holds the alarm levels of days that were not known before.
 
-    `afresh`: levels known from earlier scoring do not count, because that is what is being replaced.
+    `afresh`: levels known from earlier scoring do not count, because that is what is being replaced. A day of which a
+    part stays as it is keeps its level.
     """
     from hps_platform.analysis import detector as detecting
 
@@ -259,11 +260,13 @@ def _judge(
     if rows.is_empty():
         return _Judged(_results(rows, model.detector, None, None), {})
     scores = model.detector.score(rows, history)
-    levels = {} if afresh else detections.levels(conn, server_id, _days(rows), budget)
+    levels = detections.levels(conn, server_id, _days(rows), budget)
+    if afresh:
+        levels = {day: level for day, level in levels.items() if _midnight(day) < start}
     unknown = [day for day in _days(rows) if day not in levels]
     if unknown:
         past = detections.scores(conn, server_id, _midnight(unknown[0]) - timedelta(days=7), start)
-        found = _levels(unknown, past if not afresh else past.clear(), scores, model.detector, budget)
+        found = _levels(unknown, past, scores, model.detector, budget)
         levels |= found
     else:
         found = {}
