@@ -3,6 +3,7 @@
 Whatever judges, calibration, smoothing and alert budget are the same; only the seed's design brings its own.
 """
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,13 +22,18 @@ FIGURES = ("vus_pr", "f1", "fc1", "false_alarms_per_day", "normal_time_alarmed",
 
 def _fit_autoencoder(view: View, rows: NDArray[np.int64], seed: int) -> State:
     """A network that must pass windows of five rows through a narrow middle, and learns to bring them back."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 6_000)).astype(np.int64)]
     data = view.windows()[some]
     middle = max(2, view.value.shape[1] // 4)
-    network = MLPRegressor((64, middle, 64), activation="tanh", max_iter=60, random_state=seed, early_stopping=True)
-    return {"network": network.fit(data, data)}
+    network = MLPRegressor(
+        hidden_layer_sizes=(64, middle, 64), activation="tanh", max_iter=60, random_state=seed, early_stopping=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # sixty rounds are what it gets
+        return {"network": network.fit(data, data)}
 
 
 def _score_autoencoder(state: State, view: View) -> Floats:
