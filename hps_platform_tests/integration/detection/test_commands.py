@@ -37,7 +37,7 @@ def test_a_range_is_scored_and_told(hps: CliRunner) -> None:
     ran = hps.invoke(detect.app, ["run", "--server=busy", FROM, TO])
     assert ran.exit_code == 0, ran.output
     assert "of 360 minutes are anomalous" in ran.stdout
-    assert "cpu_busy_pct" in ran.stdout.lower()
+    assert "cpu busy" in ran.stdout.lower()
     answered = hps.invoke(detect.app, ["run", "--server=busy", FROM, TO, "--json"])
     content = json.loads(answered.stdout)
     assert content.keys() == {"results", "summary", "run_id"}
