@@ -5,6 +5,9 @@ help. They are caught at boundaries only: a host's family in the collector, an a
 callback, the command line. HTTP status codes belong to `dash_app.api`, exit codes to `hps_platform.cli`.
 """
 
+import logging
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -128,3 +131,27 @@ class StackError(HpsError):
 
 class PortInUse(StackError):
     """Another process listens on a port that a service needs; the text names port and process."""
+
+
+@contextmanager
+def one_of_many(
+    failed: MutableMapping[str, str],
+    name: str,
+    log: logging.Logger,
+    doing: str,
+    *,
+    but: type[HpsError] | tuple[type[HpsError], ...] = (),
+) -> Iterator[None]:
+    """Work on one of many servers, whose failure must not cost the others theirs: it goes into `failed` under its name.
+
+    A retryable error concerns all and goes on, unless it is one of `but`. What nobody foresaw is logged as well.
+    """
+    try:
+        yield
+    except HpsError as error:
+        if error.retryable and not isinstance(error, but):
+            raise
+        failed[name] = str(error)
+    except Exception as error:  # one server's odd data
+        log.exception("%s %s failed", doing, name)
+        failed[name] = f"{type(error).__name__}: {error}"

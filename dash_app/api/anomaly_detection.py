@@ -16,6 +16,7 @@ from dash_app.api.shapes import (
     Paging,
     ServerId,
     moment,
+    page_of,
     paged,
     span,
 )
@@ -226,9 +227,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 
 @router.get("/thresholds/")
 def list_thresholds(request: Request, asked: Annotated[ServerQuery, Query()], data: DataDep) -> Thresholds:
-    found = data.thresholds(asked.server_id)
-    begin = (asked.page - 1) * asked.page_size
-    return Thresholds(**paged(request, asked, len(found), found[begin : begin + asked.page_size]))
+    return Thresholds(**page_of(request, asked, data.thresholds(asked.server_id)))
 
 
 @router.post("/thresholds/", status_code=201, responses=_CONFLICT)

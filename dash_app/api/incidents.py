@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from dash_app.api.problems import Problem
-from dash_app.api.shapes import PROBLEMS, DataDep, Instant, Listed, Paging, ServerId, paged, span
+from dash_app.api.shapes import PROBLEMS, DataDep, Instant, Listed, Paging, ServerId, page_of, paged, span
 from hps_platform.errors import InvalidInput
 
 router = APIRouter(prefix="/api/incidents", tags=["Incidents"], responses=PROBLEMS)
@@ -217,8 +217,7 @@ def coverage(request: Request, asked: Annotated[OfServer, Query()], data: DataDe
     if asked.server_id is not None:
         data.server(asked.server_id)
     found = [one for one in data.coverage() if asked.server_id in (None, one["server_id"])]
-    begin = (asked.page - 1) * asked.page_size
-    return Coverage(**paged(request, asked, len(found), found[begin : begin + asked.page_size]))
+    return Coverage(**page_of(request, asked, found))
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
@@ -230,9 +229,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 @router.get("/learnt/")
 def list_learnt(request: Request, asked: Annotated[OfServer, Query()], data: DataDep) -> LearntList:
     """What false alarms taught, the newest first."""
-    found = data.learnt(asked.server_id)
-    begin = (asked.page - 1) * asked.page_size
-    return LearntList(**paged(request, asked, len(found), found[begin : begin + asked.page_size]))
+    return LearntList(**page_of(request, asked, data.learnt(asked.server_id)))
 
 
 @router.delete("/learnt/{learnt_id}/", status_code=204, responses=_REFUSED)

@@ -155,6 +155,12 @@ def paged(request: Request, paging: Paging, count: int, results: Sequence[Any]) 
     }
 
 
+def page_of(request: Request, paging: Paging, everything: Sequence[Any]) -> dict[str, Any]:
+    """The same, of a list that is at hand whole."""
+    begin = (paging.page - 1) * paging.page_size
+    return paged(request, paging, len(everything), everything[begin : begin + paging.page_size])
+
+
 class Listed(BaseModel):
     """What every list answers beside its results."""
 

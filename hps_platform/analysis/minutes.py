@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+FAMILIES = ("vmstat", "iostat", "netstat", "memory")
+"""Which the features come from."""
 LOOPBACKS = ("lo", "lo0")
 
 

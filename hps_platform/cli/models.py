@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hps_platform.detection import ModelEvent
     from hps_platform.model_registry import ModelRegistry, Version
 
+_MODEL = typer.Argument(..., help="Hostname, server id or model name.")
 app = typer.Typer(no_args_is_help=True, help="The registered models.")
 
 
@@ -43,7 +44,7 @@ def list_models(as_json: bool = typer.Option(False, "--json", help="One JSON obj
 
 @app.command("show")
 def show_model(
-    model: str = typer.Argument(..., help="Hostname, server id or model name."),
+    model: str = _MODEL,
     as_json: bool = typer.Option(False, "--json", help="As one JSON object."),
 ) -> None:
     """Every version of a server's model, what happened to them, and what its champion was made of."""
@@ -78,7 +79,7 @@ def show_model(
 
 @app.command("promote")
 def promote_model(
-    model: str = typer.Argument(..., help="Hostname, server id or model name."),
+    model: str = _MODEL,
     version: int = typer.Argument(..., min=1, help="The version that becomes the champion."),
     reason: str = typer.Option("by hand", "--reason", help="Why; it is kept with the event."),
     as_json: bool = typer.Option(False, "--json", help="The event as a JSON object."),
@@ -94,7 +95,7 @@ def promote_model(
 
 @app.command("rollback")
 def roll_back_model(
-    model: str = typer.Argument(..., help="Hostname, server id or model name."),
+    model: str = _MODEL,
     version: int | None = typer.Option(None, "--version", min=1, help="An earlier version; default: the one before."),
     reason: str = typer.Option("", "--reason", help="Why; it is kept with the event."),
     as_json: bool = typer.Option(False, "--json", help="The event as a JSON object."),

@@ -3,11 +3,12 @@
 import dagster as dg
 
 from hps_platform import detection
+from hps_platform.analysis import minutes
 from hps_platform.defs.resources import Platform
 from hps_platform.defs.rollups import rollups_key
 from hps_platform.metrics import FAMILIES
 
-FEATURES = [rollups_key(FAMILIES[name]) for name in ("vmstat", "iostat", "netstat", "memory")]
+FEATURES = [rollups_key(FAMILIES[name]) for name in minutes.FAMILIES]
 """What the models see."""
 
 

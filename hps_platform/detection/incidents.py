@@ -14,6 +14,7 @@ import polars as pl
 from hps_platform.analysis import incidents as together
 from hps_platform.analysis import maintenance, words
 from hps_platform.analysis.incidents import Episode, Incident, Minute
+from hps_platform.analysis.minutes import FAMILIES as SOURCES
 from hps_platform.analysis.minutes import LOOPBACKS
 from hps_platform.detection.training import DAYS
 from hps_platform.errors import Conflict
@@ -37,7 +38,6 @@ ASIDE = timedelta(minutes=30)
 """How far from its time of day a false alarm makes its like quieter."""
 _MINUTE = timedelta(minutes=1)
 _RECENT = timedelta(minutes=3)
-_FAMILIES = ("vmstat", "iostat", "netstat", "memory")
 _STALE = timedelta(hours=1)
 
 # From which states each step leads where.
@@ -384,7 +384,7 @@ def coverage(db: Database, now: datetime | None = None) -> list[dict[str, Any]]:
     partly, silent, learning, off), `text` (a sentence) and `scored_until`; by hostname."""
     now = now or datetime.now(UTC)
     with db.connection() as conn:
-        rows = stored.coverage(conn, _FAMILIES, now - timedelta(days=DAYS))
+        rows = stored.coverage(conn, SOURCES, now - timedelta(days=DAYS))
     return [
         {name: row[name] for name in ("server_id", "hostname", "scored_until")}
         | dict(zip(("state", "text"), _covered(row, now), strict=True))
@@ -405,7 +405,7 @@ def _covered(row: Mapping[str, Any], now: datetime) -> tuple[str, str]:
         return "silent", f"No samples came since {last:%Y-%m-%d %H:%M} UTC: what happened after that is not judged."
     if row["scored_until"] is None:
         return "learning", _learning(row)
-    missing = [name for name in _FAMILIES if name not in row["newest"] or now - row["newest"][name] > SILENT]
+    missing = [name for name in SOURCES if name not in row["newest"] or now - row["newest"][name] > SILENT]
     if missing:
         blind = [words.label(name) for name in words.FEATURES if words.FEATURES[name].family in missing]
         return "partly", f"No samples of {' and '.join(missing)} came for a day. Not judged: {', '.join(blind)}."

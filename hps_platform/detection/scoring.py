@@ -14,8 +14,9 @@ from uuid import UUID, uuid4
 
 import polars as pl
 
+from hps_platform.analysis.budget import DEFAULT as DEFAULT_BUDGET
 from hps_platform.detection.training import model_name
-from hps_platform.errors import HpsError, InvalidInput, ModelNotFound, RegistryUnavailable
+from hps_platform.errors import InvalidInput, ModelNotFound, RegistryUnavailable, one_of_many
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.store import detections, minutes, model_files, servers, suppressions, thresholds
 from hps_platform.store.database import Database
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_BUDGET = 0.25
 FIRST_DAYS = 7.0
 """How far back the first scoring of a server reaches, unless asked otherwise."""
 LONGEST = timedelta(days=31)
@@ -88,16 +88,8 @@ def score_new(
         if version is None:
             report.skipped[server.hostname] = "no model yet: it takes 24 hours of samples"
             continue
-        try:
+        with one_of_many(report.skipped, server.hostname, logger, "scoring", but=RegistryUnavailable):
             scored, found = _score_server(db, registry, server, version, now, budget, since, whole_history)
-        except HpsError as error:
-            if error.retryable and not isinstance(error, RegistryUnavailable):
-                raise
-            report.skipped[server.hostname] = str(error)
-        except Exception as error:  # one server's odd data must not silence the others
-            logger.exception("scoring %s failed", server.hostname)
-            report.skipped[server.hostname] = f"{type(error).__name__}: {error}"
-        else:
             report.servers += 1
             report.minutes += scored
             report.anomalies += found

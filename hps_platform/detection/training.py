@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from hps_platform.analysis import maintenance
+from hps_platform.analysis.budget import DEFAULT as DEFAULT_BUDGET
 from hps_platform.detection import drift, peers
 from hps_platform.detection.cards import card
 from hps_platform.detection.promotion import Learnt, Lesson, learn
-from hps_platform.errors import HpsError, ModelNotFound, ModelUntrusted, NotEnoughData, SettingsError
+from hps_platform.errors import HpsError, ModelNotFound, ModelUntrusted, NotEnoughData, SettingsError, one_of_many
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.store import minutes, model_files, servers
 from hps_platform.store.database import Database
@@ -33,7 +34,6 @@ RENEWED_AFTER = timedelta(days=7)
 YOUNG = timedelta(days=7)
 """A model of less history than this knows no weekly habits; it is renewed daily until it has seen a week."""
 DAILY = timedelta(days=1)
-DEFAULT_BUDGET = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def train_all(
         for server in chosen:
             lesson: Lesson | None = None
             try:
-                with _reported(report, server):
+                with one_of_many(report.failed, server.hostname, logger, "training"):
                     lesson = _lesson(db, registry, server, champions.get(model_name(server.id)), now, days, budget)
             except HpsError as error:  # raised in the end, not in the thread that asks for the next lesson
                 stopped.append(error)
@@ -145,7 +145,7 @@ def train_all(
             if isinstance(outcome, NotEnoughData) and model_name(server.id) not in champions:
                 young.append((server, outcome))
                 continue
-            with _reported(report, server):
+            with one_of_many(report.failed, server.hostname, logger, "training"):
                 if isinstance(outcome, Exception):
                     raise outcome
                 report.trained.append(_register(db, registry, server, outcome, seconds))
@@ -153,26 +153,12 @@ def train_all(
         raise stopped[0]
     lent = {**champions, **{one.name: one.version for one in report.trained if one.promoted}}
     for server, reason in young:
-        with _reported(report, server):
+        with one_of_many(report.failed, server.hostname, logger, "training"):
             borrowed = _borrow(db, registry, server, active, lent)
             if borrowed is None:
                 raise reason
             report.trained.append(borrowed)
     return report
-
-
-@contextmanager
-def _reported(report: TrainingReport, server: Server) -> Iterator[None]:
-    """One server's failure goes into the report; that of MLflow or PostgreSQL, which concerns all, goes on."""
-    try:
-        yield
-    except HpsError as error:
-        if error.retryable:
-            raise
-        report.failed[server.hostname] = str(error)
-    except Exception as error:  # one server's odd data must not cost the others their model
-        logger.exception("training %s failed", server.hostname)
-        report.failed[server.hostname] = f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from hps_platform.analysis.forecasting import Floats
+from hps_platform.analysis.minutes import FAMILIES as SOURCES
 from hps_platform.analysis.minutes import minutes
 from hps_platform.metrics import FAMILIES
 from hps_platform.store import series
@@ -52,7 +53,7 @@ def read(conn: Connection, server_id: int, end: datetime) -> dict[tuple[str, str
 
     Every metric is there, one that the server never prints with no value at all.
     """
-    frames = {name: _hourly(conn, server_id, name, end) for name in ("vmstat", "iostat", "netstat", "memory")}
+    frames = {name: _hourly(conn, server_id, name, end) for name in SOURCES}
     features = minutes(frames)
     found = {(name, ""): _laid(features, name, end) for name in METRICS if name != BY_MOUNT}
     mounts = _hourly(conn, server_id, "filesystem", end).drop_nulls("used_pct")

@@ -13,7 +13,7 @@ from typing import Any
 from hps_platform.analysis import capacity
 from hps_platform.analysis.capacity import Outlook, Runway
 from hps_platform.analysis.forecasting import DAY, WEEK, Backtest, Bands, Floats, forecast
-from hps_platform.errors import HpsError, NotEnoughData
+from hps_platform.errors import NotEnoughData, one_of_many
 from hps_platform.forecasting import hours
 from hps_platform.forecasting.hours import HOUR, METRICS, Metric
 from hps_platform.store import forecasts as stored
@@ -48,20 +48,12 @@ def forecast_all(db: Database, *, now: datetime | None = None, server_ids: Seque
     for server in active:
         if server_ids is not None and server.id not in server_ids:
             continue
-        try:
+        with one_of_many(report.failed, server.hostname, logger, "forecasting"):
             with db.connection() as conn:
                 past = hours.read(conn, server.id, end)
             made = [one for series in past.items() for one in _made(server.id, *series, end)]
             with db.connection() as conn:
                 stored.replace(conn, server.id, made)
-        except HpsError as error:
-            if error.retryable:
-                raise
-            report.failed[server.hostname] = str(error)
-        except Exception as error:  # one server's odd data must not cost the others their forecasts
-            logger.exception("forecasting %s failed", server.hostname)
-            report.failed[server.hostname] = f"{type(error).__name__}: {error}"
-        else:
             report.servers += 1
             report.made += sum(one.reason is None for one in made)
             report.without.update(one.reason for one in made if one.reason is not None)

@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +10,7 @@ from hps_platform.cli import detect, models
 from hps_platform.errors import InvalidInput, NotFound
 from hps_platform_tests.integration.detection import samples
 from hps_platform_tests.integration.detection.conftest import Platform
+from hps_platform_tests.integration.environment import lead_to
 
 FROM = f"--from={samples.START + timedelta(days=2, hours=12):%Y-%m-%dT%H:%M}"
 TO = f"--to={samples.START + timedelta(days=2, hours=18):%Y-%m-%dT%H:%M}"
@@ -19,17 +19,8 @@ TO = f"--to={samples.START + timedelta(days=2, hours=18):%Y-%m-%dT%H:%M}"
 @pytest.fixture
 def hps(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """A command line whose settings lead to the test's servers."""
-    parts = urlsplit(platform.db.dsn)
-    for name, value in {
-        "DATABASE_HOST": parts.hostname,
-        "DATABASE_PORT": str(parts.port),
-        "POSTGRES_DB": parts.path.lstrip("/"),
-        "POSTGRES_USER": unquote(parts.username or ""),
-        "POSTGRES_PASSWORD": unquote(parts.password or ""),
-        "MLFLOW_TRACKING_URI": platform.registry.tracking_uri,
-        "HPS_DATA_DIR": str(platform.cache.parent),
-    }.items():
-        monkeypatch.setenv(name, value or "")
+    there = {"MLFLOW_TRACKING_URI": platform.registry.tracking_uri, "HPS_DATA_DIR": str(platform.cache.parent)}
+    lead_to(monkeypatch, platform.db.dsn, **there)
     return CliRunner()
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import polars as pl
 import pytest
@@ -21,6 +20,7 @@ from hps_platform.store import model_files, servers
 from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
 from hps_platform_tests.integration.detection import samples
+from hps_platform_tests.integration.environment import lead_to
 from hps_platform_tests.integration.services import NewDatabase
 
 DAYS = 4
@@ -110,17 +110,8 @@ def test_models_come_and_go(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> No
 
 def on_command_line(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back to the first version, to the rejected one by hand, and back again."""
-    parts = urlsplit(fleet.db.dsn)
-    for name, value in {
-        "DATABASE_HOST": parts.hostname,
-        "DATABASE_PORT": str(parts.port),
-        "POSTGRES_DB": parts.path.lstrip("/"),
-        "POSTGRES_USER": unquote(parts.username or ""),
-        "POSTGRES_PASSWORD": unquote(parts.password or ""),
-        "MLFLOW_TRACKING_URI": fleet.registry.tracking_uri,
-        "HPS_DATA_DIR": str(fleet.registry._cache.parent),
-    }.items():
-        monkeypatch.setenv(name, value or "")
+    there = {"MLFLOW_TRACKING_URI": fleet.registry.tracking_uri, "HPS_DATA_DIR": str(fleet.registry._cache.parent)}
+    lead_to(monkeypatch, fleet.db.dsn, **there)
     hps = CliRunner()
     back = json.loads(hps.invoke(models.app, ["rollback", "old", "--reason", "too loud", "--json"]).stdout)
     assert (back["version"], back["event"]) == (1, "rolled_back")

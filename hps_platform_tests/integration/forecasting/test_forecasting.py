@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from cryptography.fernet import Fernet
@@ -16,6 +15,7 @@ from hps_platform.store import forecasts as stored
 from hps_platform.store import servers
 from hps_platform.store.database import Database
 from hps_platform.store.secrets import SecretBox
+from hps_platform_tests.integration.environment import lead_to
 from hps_platform_tests.integration.forecasting.hourly import put
 
 NOW = datetime(2026, 3, 20, 9, 30, tzinfo=UTC)
@@ -47,15 +47,7 @@ def ids(db: Database) -> list[int]:
 
 def hps(db: Database, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What `hps forecast` prints, with settings that lead to the test's database."""
-    parts = urlsplit(db.dsn)
-    for name, value in {
-        "DATABASE_HOST": parts.hostname,
-        "DATABASE_PORT": str(parts.port),
-        "POSTGRES_DB": parts.path.lstrip("/"),
-        "POSTGRES_USER": unquote(parts.username or ""),
-        "POSTGRES_PASSWORD": unquote(parts.password or ""),
-    }.items():
-        monkeypatch.setenv(name, value or "")
+    lead_to(monkeypatch, db.dsn)
     ran = CliRunner().invoke(forecast.app, arguments)
     assert ran.exit_code == 0, ran.output
     return ran.stdout
