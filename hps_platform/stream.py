@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from confluent_kafka import (
     Consumer,
     KafkaError,
@@ -59,46 +61,50 @@ class Record(NamedTuple):
 class Columns:
     """Messages of one topic column by column: making a `Record` of each would cost as much as reading them.
 
-    A tombstone's value is empty. Those of one partition are in the order of their offsets.
+    A tombstone's value is empty. Those of one partition are in the order of their offsets. What is seldom asked for
+    stays in `sources`.
     """
 
     topic: str
-    partitions: list[int]
-    offsets: list[int]
-    keys: list[bytes | None]
+    partitions: npt.NDArray[np.int16]
+    offsets: npt.NDArray[np.int64]
     values: list[bytes]
-    carried: list[dict[str, bytes] | Message]
-    timestamps_ms: list[int]
+    sources: list[Any]
+    """Records, or the client's messages."""
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self.values)
 
     def __getitem__(self, index: int) -> Record:
-        return Record(
-            self.topic,
-            self.partitions[index],
-            self.offsets[index],
-            self.keys[index],
-            self.values[index],
-            self.carried[index],
-            self.timestamps_ms[index],
-        )
+        source = self.sources[index]
+        if isinstance(source, Record):
+            return source
+        _, produced_ms = source.timestamp()
+        place = self.topic, int(self.partitions[index]), int(self.offsets[index])
+        return Record(*place, source.key(), self.values[index], source, produced_ms)
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))
 
+    def keys(self) -> list[bytes | None]:
+        if isinstance(self.sources[0], Record):
+            return [record.key for record in self]
+        return list(map(Message.key, self.sources))
+
+    def firsts(self) -> list[Record]:
+        """The first message of each partition."""
+        return [self[index] for index in np.unique(self.partitions, return_index=True)[1].tolist()]
+
     def extend(self, more: "Columns") -> None:
-        """Adds later messages of the topic."""
-        self.partitions += more.partitions
-        self.offsets += more.offsets
-        self.keys += more.keys
+        """Adds later messages of the topic, that come from the same reader."""
+        self.partitions = np.concatenate([self.partitions, more.partitions])
+        self.offsets = np.concatenate([self.offsets, more.offsets])
         self.values += more.values
-        self.carried += more.carried
-        self.timestamps_ms += more.timestamps_ms
+        self.sources += more.sources
 
     def ends(self) -> dict[Position, int]:
         """Per partition the offset after its last message."""
-        last = dict(zip(self.partitions, self.offsets, strict=True))
+        last = dict(zip(self.partitions.tolist(), self.offsets.tolist(), strict=True))
         return {(self.topic, partition): offset + 1 for partition, offset in last.items()}
 
 
@@ -107,7 +113,16 @@ def by_topic(records: Iterable[Record]) -> dict[str, Columns]:
     apart: dict[str, list[Record]] = {}
     for record in records:
         apart.setdefault(record.topic, []).append(record)
-    return {topic: Columns(topic, *map(list, list(zip(*own, strict=True))[1:])) for topic, own in apart.items()}
+    return {
+        topic: Columns(
+            topic,
+            partitions=np.array([record.partition for record in own], dtype=np.int16),
+            offsets=np.array([record.offset for record in own], dtype=np.int64),
+            values=[record.value for record in own],
+            sources=own,
+        )
+        for topic, own in apart.items()
+    }
 
 
 class OffsetsExpired(KafkaUnavailable):
@@ -139,8 +154,11 @@ def _client(bootstrap: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def _reading(bootstrap: str, *, ahead: int = 100_000, **more: Any) -> Consumer:
-    """A consumer that fetches `ahead` messages before they are asked for."""
+def _reading(bootstrap: str, *, ahead: int = 5_000, **more: Any) -> Consumer:
+    """A consumer that fetches `ahead` messages of each partition before they are asked for, or 2 MiB.
+
+    More would not be read any faster, and cost memory for each of some hundred partitions.
+    """
     return Consumer(
         _client(
             bootstrap,
@@ -151,7 +169,7 @@ def _reading(bootstrap: str, *, ahead: int = 100_000, **more: Any) -> Consumer:
             # The default of a second stalls a bulk read each time the local queue has filled up.
             fetch_queue_backoff_ms=5,
             queued_min_messages=ahead,
-            queued_max_messages_kbytes=32_768,
+            queued_max_messages_kbytes=2_048,
             **more,
         )
     )
@@ -236,16 +254,14 @@ def _columns(messages: list[Message]) -> dict[str, Columns]:
         all_of_it = topics.count(topic) == len(topics)
         own = messages if all_of_it else [one for one, name in zip(messages, topics, strict=True) if name == topic]
         values: list[Any] = list(map(Message.value, own))
-        partitions: list[Any] = list(map(Message.partition, own))
-        offsets: list[Any] = list(map(Message.offset, own))
+        partitions: Any = map(Message.partition, own)
+        offsets: Any = map(Message.offset, own)
         found[topic] = Columns(
             topic,
-            partitions=partitions,
-            offsets=offsets,
-            keys=list(map(Message.key, own)),
+            partitions=np.fromiter(partitions, dtype=np.int16, count=len(own)),
+            offsets=np.fromiter(offsets, dtype=np.int64, count=len(own)),
             values=[value or b"" for value in values] if None in values else values,
-            carried=list(own),
-            timestamps_ms=[produced_ms for _, produced_ms in map(Message.timestamp, own)],
+            sources=own,
         )
     return found
 

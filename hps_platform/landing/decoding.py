@@ -32,7 +32,8 @@ _FAMILY_OF = {family.topic: family for family in FAMILIES.values()}
 
 @dataclass(slots=True)
 class Batch:
-    """One commit's worth. `moves` are the ledger's steps; `oldest_ms` is when its first message was produced.
+    """One commit's worth. `moves` are the ledger's steps; `oldest_ms` is when the oldest of the partitions' first
+    messages was produced.
 
     `records` are its messages by topic. `runs` are the completeness log's entries if all rows land; `messages` is what
     they were made of.
@@ -64,7 +65,7 @@ class Batch:
             _reject(family.name, own[index], reason, counts[place])
             for own in self.records
             if own.topic == family.topic
-            for index, place in enumerate(zip(own.partitions, own.offsets, strict=True))
+            for index, place in enumerate(zip(own.partitions.tolist(), own.offsets.tolist(), strict=True))
             if place in counts
         ]
 
@@ -207,8 +208,7 @@ def _decode_family(
         rejected.append(_reject(family.name, records[index], reason, rows, utc(stamps[0])))
     message = decoded.frame["message"].to_numpy()
     placed = decoded.frame.with_columns(
-        kafka_partition=np.array(records.partitions, dtype=np.int16)[message],
-        kafka_offset=np.array(records.offsets, dtype=np.int64)[message],
+        kafka_partition=records.partitions[message], kafka_offset=records.offsets[message]
     )
     return placed, rejected
 
@@ -269,7 +269,7 @@ def decode_columns(read: Collection[Columns], moves: Mapping[Position, Range], n
     """The same of messages by topic, each of which has some."""
     now = now or datetime.now(UTC)
     batch = Batch(dict(moves), records=read)
-    batch.oldest_ms = min((min(own.timestamps_ms) for own in read), default=0)
+    batch.oldest_ms = min((first.timestamp_ms for own in read for first in own.firsts()), default=0)
     letters: list[Rejected] = []
     numbered: list[pl.DataFrame] = []
     for own in sorted(read, key=lambda own: own.topic):

@@ -76,7 +76,7 @@ def read_ends(records: Columns) -> Carried:
     another session's between them, could make up for just as many that are lost: `messages` looks for times that come
     again, and `exact` is for rows that turn out to be there already.
     """
-    servers = _numbers(records.keys)
+    servers = _numbers(records.keys())
     if servers.null_count():
         return read_all(records)
     server = servers.to_numpy()
@@ -117,8 +117,9 @@ def messages(
     without = np.ones(len(records), dtype=bool)
     without[landed] = False
     absent = np.flatnonzero(without)
-    keys = _numbers([records.keys[index] for index in absent.tolist()])
-    produced = np.array(records.timestamps_ms, dtype=np.int64)[absent] // _MINUTE_MS
+    lost = [records[at] for at in absent.tolist()]
+    keys = _numbers([record.key for record in lost])
+    produced = np.array([record.timestamp_ms for record in lost], dtype=np.int64) // _MINUTE_MS
     index = np.concatenate([landed, absent])
     first = pl.Series(np.diff(index, prepend=-1) != 0)
     found = (
@@ -129,8 +130,8 @@ def messages(
                 "timestamp": np.concatenate([minute[begins], produced]) * _MINUTE_MS,
                 "session": carried.session.gather(index),
                 "seq": carried.seq.gather(index),
-                "kafka_partition": np.array(records.partitions, dtype=np.int16)[index],
-                "kafka_offset": np.array(records.offsets, dtype=np.int64)[index],
+                "kafka_partition": records.partitions[index],
+                "kafka_offset": records.offsets[index],
                 "landed_rows": np.concatenate([np.diff(begins, append=len(message)), np.zeros_like(absent)]),
                 "rejected_rows": pl.zeros(len(index), dtype=pl.Int64, eager=True),
             }
