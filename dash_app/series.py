@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from hps_platform.history.thinning import HOLE
 from hps_platform.metrics import Column, Family
 
 _BUSIEST = {"%", "ms", "s", "requests"}
@@ -22,7 +23,7 @@ MAX_SERIES = 24
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """`frame` is `timestamp, value`, ascending; `step_s` the distance of its samples when none is missing."""
+    """`frame` is `timestamp, value`, ascending; `step_s` about the distance of its samples when none is missing."""
 
     name: str
     server_id: int
@@ -37,12 +38,12 @@ class Series:
     def with_gaps(self) -> pl.DataFrame:
         """The frame with an empty point in each hole, so that no line bridges it.
 
-        A hole is wider than two and a half times the steps before and after it: how often a server is asked may change.
+        A hole is wider than `HOLE` times the steps before and after it: how often a server is asked may change.
         """
         after = pl.col("timestamp").shift(-1) - pl.col("timestamp")
         step = pl.duration(milliseconds=int(self.step_s * 1000))
         around = pl.max_horizontal(step, after.shift(1).fill_null(step), after.shift(-1).fill_null(step))
-        holes = self.frame.filter(after > around * 2.5)
+        holes = self.frame.filter(after > around * HOLE)
         if holes.is_empty():
             return self.frame
         empty = holes.select(

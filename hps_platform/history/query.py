@@ -12,7 +12,7 @@ import polars as pl
 from hps_platform.errors import InvalidInput, QueryTimeout
 from hps_platform.history import completeness, intervals, planner
 from hps_platform.history.intervals import at_least, spelled
-from hps_platform.history.thinning import thin
+from hps_platform.history.thinning import HOLE, thin
 from hps_platform.metrics import family as family_named
 from hps_platform.metrics.family import Family
 from hps_platform.store import seam, series
@@ -29,9 +29,9 @@ ENVELOPE = {"min": Aggregate.MIN, "max": Aggregate.MAX}
 class Answer:
     """`frame`: `server_id` (or `tag`), `timestamp, <key>, <columns>`, ascending by time.
 
-    `interval` is `None` for raw samples. `step_s` is how far the rows of a line lie apart at most where nothing is
-    missing; `None`: as far as samples do. The key of a bucketed answer is the family's `summary_key`: processes are
-    summed up by their command.
+    `interval` is `None` for raw samples. Where nothing is missing, the rows of a line lie at most `HOLE` times
+    `step_s` apart; `None`: as far as samples do. The key of a bucketed answer is the family's `summary_key`: processes
+    are summed up by their command.
     """
 
     metric: str
@@ -171,10 +171,10 @@ def _chart(db: Database, question: Question, points: int) -> tuple[int | None, f
     columns = question.raw_columns if interval_s is None else [v.name for v in question.values if v.name == v.column]
     numeric = [name for name in columns if question.family.by_name[name].numeric]
     key = next((name for name in question.keys(frame) if name != question.line), None)
-    thinned = thin(frame, question.line, key, numeric, points)
+    thinned, apart_s = thin(frame, question.line, key, numeric, points)
     if thinned.height == frame.height:
         return interval_s, interval_s, frame
-    return interval_s, max(interval_s or 0.0, question.span_s / points), thinned
+    return interval_s, max(interval_s or 0.0, question.span_s / points, apart_s / HOLE), thinned
 
 
 def _as_asked(db: Database, question: Question) -> pl.DataFrame:
