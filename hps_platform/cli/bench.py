@@ -1,12 +1,19 @@
 """`hps bench`: measures, tells its progress on stderr, prints one JSON object on stdout."""
 
 import json
+import logging
 import sys
 from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _progress_only() -> None:
+    """How fast the platform's parts are on this machine."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _tell(text: str) -> None:
