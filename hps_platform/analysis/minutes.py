@@ -1,16 +1,19 @@
 """What the detector looks at, minute by minute, from a server's own samples.
 
-The same eight features that `hps_platform.store.minutes` reads from the rollups, for samples at hand as frames:
+The same nine features that `hps_platform.store.minutes` reads from the rollups, for samples at hand as frames:
 offline scoring of the simulated fleet, and the test that holds the two against each other.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import polars as pl
 
-FAMILIES = ("vmstat", "iostat", "netstat", "memory")
+FAMILIES = ("vmstat", "iostat", "netstat", "memory", "filesystem")
 """Which the features come from."""
 LOOPBACKS = ("lo", "lo0")
+GROWTH_HOLDS = timedelta(hours=1)
+"""File systems are asked for seldom: until the next sample the last growth counts, but no longer than this."""
 
 
 def _by_minute(frame: pl.DataFrame, *aggregates: pl.Expr) -> pl.DataFrame:
@@ -27,10 +30,19 @@ def _sum_or_null(expression: pl.Expr) -> pl.Expr:
     return pl.when(expression.is_not_null().any()).then(expression.sum()).otherwise(None)
 
 
-def minutes(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """One row a minute, ascending: `timestamp`, the eight features, and `us`, `sy`, `idle`.
+def _growth(filesystem: pl.DataFrame) -> pl.DataFrame:
+    """What was written to all file systems and stayed, from each one's minute before; none after a longer silence."""
+    sizes = _per_key(filesystem, "mount", "used_kb").sort("mount", "timestamp")
+    since = pl.col("timestamp").diff().over("mount")
+    grown = pl.col("used_kb").diff().over("mount").clip(lower_bound=0) / since.dt.total_seconds()
+    rates = sizes.select("timestamp", grown=pl.when(since <= GROWTH_HOLDS).then(grown)).drop_nulls()
+    return rates.group_by("timestamp").agg(fs_growth_kb_s=pl.col("grown").sum()).sort("timestamp")
 
-    `frames` holds one server's rows of vmstat, iostat, netstat and memory in their families' `frame_schema`. A feature
+
+def minutes(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """One row a minute, ascending: `timestamp`, the nine features, and `us`, `sy`, `idle`.
+
+    `frames` holds one server's rows of each of `FAMILIES` in their `frame_schema`. A feature
     is null where nothing was printed that it could come from.
     """
     cpu = _by_minute(
@@ -60,7 +72,8 @@ def minutes(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     joined = cpu
     for other in (memory, disk, network):
         joined = joined.join(other, on="timestamp", how="full", coalesce=True)
-    return joined.sort("timestamp").select(
+    held = joined.sort("timestamp").join_asof(_growth(frames["filesystem"]), on="timestamp", tolerance=GROWTH_HOLDS)
+    return held.select(
         "timestamp",
         "cpu_busy_pct",
         "run_queue",
@@ -70,6 +83,7 @@ def minutes(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         "disk_kb_s",
         "net_pkts_s",
         "net_errs_s",
+        "fs_growth_kb_s",
         "us",
         "sy",
         "idle",

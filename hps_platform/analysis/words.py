@@ -45,6 +45,7 @@ FEATURES: dict[str, Feature] = {
     "disk_kb_s": _feature("Disk throughput", "iostat", "kb_s", named="mostly {}", summed=True),
     "net_pkts_s": _feature("Network packets", "netstat", "ipkts_s", "opkts_s", named="mostly {}", summed=True),
     "net_errs_s": _feature("Network errors", "netstat", "ierrs_s", "oerrs_s", named="mostly {}", summed=True),
+    "fs_growth_kb_s": Feature("File system growth", "KiB/s", "filesystem", ("used_kb",)),
     "us": _feature("CPU user", "vmstat", "us"),
     "sy": _feature("CPU system", "vmstat", "sy"),
     "idle": _feature("CPU idle", "vmstat", "idle"),
@@ -60,6 +61,7 @@ _KINDS = {
     "disk_kb_s": "disk",
     "net_pkts_s": "network",
     "net_errs_s": "network",
+    "fs_growth_kb_s": "disk",
 }
 
 

@@ -5,13 +5,11 @@ import dagster as dg
 from hps_platform import forecasting
 from hps_platform.defs.models import FEATURES
 from hps_platform.defs.resources import Platform
-from hps_platform.defs.rollups import rollups_key
-from hps_platform.metrics import FAMILIES
 
 
 @dg.asset(
     key=["forecasts", "servers"],
-    deps=[*FEATURES, rollups_key(FAMILIES["filesystem"])],
+    deps=FEATURES,
     group_name="forecasts",
     kinds={"postgres"},
     description="P10, P50 and P90 of every server's metrics, trends, and when limits are reached; table forecasts.",

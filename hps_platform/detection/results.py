@@ -50,7 +50,7 @@ def anomaly(db: Database, server_id: int, timestamp: datetime) -> dict[str, Any]
 
 
 def scored_minutes(db: Database, server_id: int, start: datetime, end: datetime) -> pl.DataFrame:
-    """Scheduled scores with what was measured, ascending: `timestamp, anomaly_score, is_anomaly`, the eight features,
+    """Scheduled scores with what was measured, ascending: `timestamp, anomaly_score, is_anomaly`, the features,
     `us, sy, idle`; null where nothing is known. Features that the system never prints are left out."""
     with db.connection() as conn:
         scores = detections.scores(conn, server_id, start, end)

@@ -14,6 +14,7 @@ import polars as pl
 from hps_platform import detection
 from hps_platform.analysis import scorecard
 from hps_platform.analysis.budget import MERGE_GAP_S
+from hps_platform.analysis.minutes import FAMILIES as SOURCES
 from hps_platform.analysis.minutes import minutes
 from hps_platform.analysis.scorecard import Alarm, Incident, Scorecard
 from hps_platform.errors import NotFound
@@ -118,8 +119,8 @@ def offline(seed: int, *, days: float, budget: float, tell: Callable[[str], None
 
 
 def _frames(task: seeding.HostDay) -> dict[str, pl.DataFrame]:
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in seeding.MINUTELY}
-    for sample in seeding.samples(task, seeding.MINUTELY):
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SOURCES}
+    for sample in seeding.samples(task, SOURCES):
         moment = datetime.fromtimestamp(sample.timestamp_ms / 1000, UTC)
         rows[sample.family] += [{"server_id": 1, "timestamp": moment, **row} for row in sample.rows]
     return {name: pl.DataFrame(found, schema=FAMILIES[name].frame_schema) for name, found in rows.items()}

@@ -1,16 +1,19 @@
-"""What the detector looks at, one row a minute: eight features of a server, from rollups and, where these are behind,
+"""What the detector looks at, one row a minute: nine features of a server, from rollups and, where these are behind,
 from raw samples.
 
 The same features from frames at hand: `hps_platform.analysis.minutes`. How rollups are kept belongs to
 `hps_platform.store.rollups`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 from psycopg import Connection
+
+from hps_platform.analysis.minutes import GROWTH_HOLDS
 
 FEATURES = (
     "cpu_busy_pct",
@@ -21,11 +24,25 @@ FEATURES = (
     "disk_kb_s",
     "net_pkts_s",
     "net_errs_s",
+    "fs_growth_kb_s",
 )
 CPU_SHARES = ("us", "sy", "idle")
 
-# Per family: what a minute's row of one key is made of (alias, rollup, raw), and what of these a minute's row is.
-_VMSTAT = (
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """`parts`: what a minute of one key is made of, by name from the rollup and from raw rows. `growth` are further
+    parts: by how much one of these has grown a second since the key's minute before. `features`: what of all keys'
+    parts a minute is."""
+
+    family: str
+    key: str | None
+    parts: Mapping[str, tuple[str, str]]
+    features: Mapping[str, str]
+    growth: Mapping[str, str] = field(default_factory=dict)
+
+
+_VMSTAT = _Source(
     "vmstat",
     None,
     {
@@ -45,14 +62,14 @@ _VMSTAT = (
         "idle": "max(idle)",
     },
 )
-_MEMORY = ("memory", None, {"used": ("used_pct_mean", "avg(used_pct)")}, {"mem_used_pct": "max(used)"})
-_IOSTAT = (
+_MEMORY = _Source("memory", None, {"used": ("used_pct_mean", "avg(used_pct)")}, {"mem_used_pct": "max(used)"})
+_IOSTAT = _Source(
     "iostat",
     "disk",
     {"busy": ("busy_pct_mean", "avg(busy_pct)"), "throughput": ("kb_s_mean", "avg(kb_s)")},
     {"disk_busy_pct": "max(busy)", "disk_kb_s": "sum(throughput)"},
 )
-_NETSTAT = (
+_NETSTAT = _Source(
     "netstat",
     "interface",
     {
@@ -63,25 +80,38 @@ _NETSTAT = (
     },
     {"net_pkts_s": "sum(packets_in) + sum(packets_out)", "net_errs_s": "sum(errors_in) + sum(errors_out)"},
 )
+_FILESYSTEM = _Source(
+    "filesystem",
+    "mount",
+    {"used": ("used_kb_mean", "avg(used_kb)")},
+    {"fs_growth_kb_s": "sum(grown)"},
+    growth={"grown": "used"},
+)
 _LOOPBACK = "^lo[0-9]*$"
-_Source = tuple[str, str | None, dict[str, tuple[str, str]], dict[str, str]]
-_SOURCES: tuple[_Source, ...] = (_VMSTAT, _MEMORY, _IOSTAT, _NETSTAT)
+_SOURCES = (_VMSTAT, _MEMORY, _IOSTAT, _NETSTAT)
 
 
 def _query(source: _Source) -> str:
     """Closed hours from the minute rollup, hours not yet rolled up from the raw table, then one row a minute."""
-    family, key, parts, features = source
-    table = f"{family}_metrics"
-    rolled = ", ".join(f"{rollup} AS {name}" for name, (rollup, _) in parts.items())
-    raw = ", ".join(f"{expression} AS {name}" for name, (_, expression) in parts.items())
+    key, table = source.key, f"{source.family}_metrics"
+    with_key = f"{key}, " if key else ""
+    rolled = with_key + ", ".join(f"{rollup} AS {name}" for name, (rollup, _) in source.parts.items())
+    raw = with_key + ", ".join(f"{expression} AS {name}" for name, (_, expression) in source.parts.items())
     chosen = f"AND {key} !~ '{_LOOPBACK}'" if key == "interface" else ""
     by_key = f", {key}" if key else ""
-    wanted = ", ".join(f"{expression} AS {name}" for name, expression in features.items())
+    wanted = ", ".join(f"{expression} AS {name}" for name, expression in source.features.items())
+    grown = "".join(
+        f", CASE WHEN minute - lag(minute) OVER told <= interval '{GROWTH_HOLDS}'"
+        f" THEN greatest({part} - lag({part}) OVER told, 0) / extract(epoch FROM minute - lag(minute) OVER told)"
+        f" END AS {name}"
+        for name, part in source.growth.items()
+    )
+    told = f"WINDOW told AS (PARTITION BY {key} ORDER BY minute)" if grown else ""
     # Every name here is a literal of this module; what callers give are parameters.
     return f"""
         WITH dirty AS MATERIALIZED (
             SELECT hour FROM dirty_hours
-            WHERE family = '{family}' AND server_id = %(server)s
+            WHERE family = '{source.family}' AND server_id = %(server)s
               AND hour >= date_trunc('hour', %(start)s::timestamptz) AND hour < %(end)s
         ), keyed AS (
             SELECT "timestamp" AS minute, {rolled} FROM {table}_1m
@@ -94,13 +124,15 @@ def _query(source: _Source) -> str:
                   AND "timestamp" >= %(start)s AND "timestamp" < %(end)s {chosen}
                 GROUP BY date_trunc('minute', "timestamp"){by_key}
             ) AS raw
+        ), parts AS (
+            SELECT *{grown} FROM keyed {told}
         )
-        SELECT minute, {wanted} FROM keyed GROUP BY minute ORDER BY minute
+        SELECT minute, {wanted} FROM parts GROUP BY minute ORDER BY minute
         """  # noqa: S608  # names of this module only
 
 
 def read(conn: Connection[Any], server_id: int, start: datetime, end: datetime) -> pl.DataFrame:
-    """Minutes that begin in [`start`, `end`): `timestamp`, the eight `FEATURES`, `us`, `sy`, `idle`; ascending.
+    """Minutes that begin in [`start`, `end`): `timestamp`, the nine `FEATURES`, `us`, `sy`, `idle`; ascending.
 
     A minute with no sample of any family has no row; what was not printed is null. Seconds of `start` and `end` are
     cut off.
@@ -108,15 +140,18 @@ def read(conn: Connection[Any], server_id: int, start: datetime, end: datetime) 
     asked = {"server": server_id, "start": _minute(start), "end": _minute(end)}
     # Compiling a query costs more here than running it.
     conn.execute("SET LOCAL jit = off")
-    joined: pl.DataFrame | None = None
-    for source in _SOURCES:
-        names = list(source[3])
-        schema = {"timestamp": pl.Datetime("us", "UTC")} | dict.fromkeys(names, pl.Float64())
-        rows: Sequence[tuple[Any, ...]] = conn.execute(_query(source).encode(), asked).fetchall()
-        frame = pl.DataFrame(rows, schema=schema, orient="row")
-        joined = frame if joined is None else joined.join(frame, on="timestamp", how="full", coalesce=True)
-    assert joined is not None  # noqa: S101  # there are sources
-    return joined.sort("timestamp").select("timestamp", *FEATURES, *CPU_SHARES)
+    joined = _features(conn, _SOURCES[0], asked)
+    for source in _SOURCES[1:]:
+        joined = joined.join(_features(conn, source, asked), on="timestamp", how="full", coalesce=True)
+    growth = _features(conn, _FILESYSTEM, asked).drop_nulls()
+    held = joined.sort("timestamp").join_asof(growth, on="timestamp", tolerance=GROWTH_HOLDS)
+    return held.select("timestamp", *FEATURES, *CPU_SHARES)
+
+
+def _features(conn: Connection[Any], source: _Source, asked: Mapping[str, Any]) -> pl.DataFrame:
+    schema = {"timestamp": pl.Datetime("us", "UTC")} | dict.fromkeys(source.features, pl.Float64())
+    rows: Sequence[tuple[Any, ...]] = conn.execute(_query(source).encode(), asked).fetchall()
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def newest(conn: Connection[Any], server_id: int, since: datetime) -> datetime | None:

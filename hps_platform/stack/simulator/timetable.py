@@ -83,7 +83,8 @@ _METRICS: dict[str, tuple[float, Callable[[Machine, Floats], Floats]]] = {
     "net_errs_s": (1.0 / 60.0, lambda _, states: _total(states, ("ierrs", "oerrs"), NETS - 1)),
 }
 """The step in which each metric is printed, and how it is made of states: the features that detection works with."""
-METRICS = (*_METRICS, "used_pct")
+_FILLING = {"fs_growth_kb_s": 1.0, "used_pct": 0.5}
+METRICS = (*_METRICS, *_FILLING)
 
 
 def metrics(machine: Machine, first: int, count: int) -> dict[str, Floats]:
@@ -93,7 +94,9 @@ def metrics(machine: Machine, first: int, count: int) -> dict[str, Floats]:
     host = machine.host
     number = next(place for place, mount in enumerate(host.mounts) if mount.path == FILLS[host.os])
     minutes: Floats = np.arange(first, first + count, dtype=np.float64)
-    made["used_pct"] = 100.0 * used_kb(machine, minutes)[number] / host.mounts[number].size_kb
+    used = used_kb(machine, np.concatenate([minutes[:1] - 1, minutes]))
+    made["fs_growth_kb_s"] = np.clip(np.diff(used, axis=1), 0, None).sum(axis=0) / 60.0
+    made["used_pct"] = 100.0 * used[number, 1:] / host.mounts[number].size_kb
     return made
 
 
@@ -113,7 +116,7 @@ def truth_of(world: World, incident: Incident) -> Truth | None:
     disturbed = metrics(machine, incident.start, length)
     seen = {}
     for name in METRICS:
-        step = _METRICS[name][0] if name in _METRICS else 0.5
+        step = _METRICS[name][0] if name in _METRICS else _FILLING[name]
         sd = robust_sd(usual[name][:_HISTORY_MINUTES], before, step)
         far = np.abs(disturbed[name] - usual[name][_HISTORY_MINUTES:]) > DEVIATIONS * sd
         if far.any():

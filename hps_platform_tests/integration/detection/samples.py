@@ -15,7 +15,7 @@ HOG = (2 * 1440 + 900, 2 * 1440 + 940)
 
 
 def frames(server_id: int, days: float, *, start: datetime = START, seed: int = 1) -> dict[str, pl.DataFrame]:
-    """vmstat, iostat, netstat and memory each minute: a daily rhythm, noise, and the hog."""
+    """vmstat, iostat, netstat, memory and filesystem each minute: a daily rhythm, noise, and the hog."""
     random = np.random.default_rng(seed)
     n = int(days * 1440)
     minute = np.arange(n)
@@ -47,11 +47,19 @@ def frames(server_id: int, days: float, *, start: datetime = START, seed: int = 
         ).with_columns(oerrs_s=pl.col("ierrs_s"))
         for name, rate in (("en0", 900 * rhythm + random.normal(0, 30, n)), ("lo0", 50 + random.normal(0, 2, n)))
     ]
+    mounts = [
+        pl.DataFrame({"timestamp": stamps, "mount": name, "used_kb": used.astype(np.int64)})
+        for name, used in (
+            ("/data", 8_000_000 + np.cumsum(random.normal(0, 400, n))),
+            ("/var", 900_000 + 60 * minute),
+        )
+    ]
     rows = {
         "vmstat": vmstat,
         "memory": memory,
         "iostat": pl.concat(disks),
         "netstat": pl.concat(interfaces),
+        "filesystem": pl.concat(mounts),
     }
     return {name: _whole(name, frame, server_id) for name, frame in rows.items()}
 

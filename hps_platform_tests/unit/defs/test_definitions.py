@@ -10,7 +10,7 @@ from hps_platform.definitions import defs
 from hps_platform.metrics import FAMILIES
 
 SAMPLES = sorted(f"samples/{name}" for name in FAMILIES)
-FEATURES = [f"rollups/{name}" for name in ("iostat", "memory", "netstat", "vmstat")]
+FEATURES = [f"rollups/{name}" for name in ("filesystem", "iostat", "memory", "netstat", "vmstat")]
 ASSETS: Mapping[str, list[str]] = {
     **{f"kafka/hps.{name}": [] for name in FAMILIES},
     "kafka/hps.dead_letter": [],
@@ -20,7 +20,7 @@ ASSETS: Mapping[str, list[str]] = {
     "models/champions": FEATURES,
     "detection/anomalies": ["models/champions", *FEATURES],
     "detection/incidents": ["detection/anomalies"],
-    "forecasts/servers": sorted([*FEATURES, "rollups/filesystem"]),
+    "forecasts/servers": FEATURES,
     "forecasts/backtest": ["forecasts/servers"],
     "maintenance/day_partitions": [],
     "maintenance/run_events": [],
