@@ -138,14 +138,22 @@ def well(demo: DemoApp) -> bool:
     return demo.hps("status", "--json").returncode == 0
 
 
+def _victims(chance: random.Random) -> Iterator[str]:
+    """Each of them once, in any order; then any of them."""
+    yield from chance.sample(VICTIMS, len(VICTIMS))
+    while True:
+        yield chance.choice(VICTIMS)
+
+
 def kill_at_random(demo: DemoApp, kills: int, chance: random.Random, ends_at: float | None = None) -> Counter[str]:
     """Kills what chance chooses, each time after rows have landed again; whom and how often.
 
     The moment is random as well: a victim may be at work or on its way up.
     """
     done: Counter[str] = Counter()
+    victims = _victims(chance)
+    name = next(victims)
     while done.total() < kills:
-        name = chance.choice(VICTIMS)
         before = landed_of_load(demo)
         until(lambda before=before: landed_of_load(demo) > before, RECOVERY_S, "rows land again", every_s=LOOK_S)  # type: ignore[misc]
         time.sleep(chance.uniform(*PAUSE_S))  # the random moment
@@ -156,6 +164,7 @@ def kill_at_random(demo: DemoApp, kills: int, chance: random.Random, ends_at: fl
             process.kill()
             done[name] += 1
             log.info("kill %d: %s", done.total(), name)
+            name = next(victims)
         assert ends_at is None or time.monotonic() < ends_at, f"only {done.total()} of {kills} kills in the time given"
     return done
 

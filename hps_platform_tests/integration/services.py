@@ -77,3 +77,12 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 def kafka(kafka_server: Kafka) -> str:
     """The bootstrap address of the session's broker; topics outlive a test, so name them uniquely."""
     return kafka_server.bootstrap
+
+
+@pytest.fixture
+def broker(kafka_server: Kafka) -> Iterator[Kafka]:
+    """The session's broker for a test that may stop it; it runs again for the next one."""
+    yield kafka_server
+    if not kafka_server.ready():
+        kafka_server.stop()
+        kafka_server.start()

@@ -99,29 +99,23 @@ def test_no_secret_is_ever_written_and_a_signal_ends_it_at_once(platform: Platfo
         assert secret.encode() not in records
 
 
-def test_samples_wait_for_kafka_and_arrive_in_order(migrated_dsn: str, tmp_path: Path) -> None:
-    broker = Kafka(tmp_path / "kafka", port=free_port(), controller_port=free_port())
-    broker.prepare()
-    broker.start()
-    try:
-        with Database(migrated_dsn) as db, scripted_host(linux()) as host:
-            platform = Platform(db, broker.bootstrap)
-            server = platform.add("lin1", host)
-            with running(platform) as collector:
-                platform.wait_for_samples(server, "vmstat", 3)
-                broker.stop()
-                eventually(lambda: len(collector.delivery.outbox) > 20)
-                broker.start()
-                eventually(lambda: len(collector.delivery.outbox) < 5, within_s=40)
-                samples = platform.wait_for_samples(server, "vmstat", 20)
-            assert collector.delivery.outbox.dropped == 0
-            numbers = [int(record.headers["seq"]) for record in samples]
-            assert numbers == list(range(1, len(numbers) + 1))
-            with db.connection() as conn:
-                assert {"kafka_away", "kafka_back"} <= {event.kind for event in events.list_events(conn)}
-            platform.close()
-    finally:
-        broker.stop()
+def test_samples_wait_for_kafka_and_arrive_in_order(migrated_dsn: str, broker: Kafka) -> None:
+    with Database(migrated_dsn) as db, scripted_host(linux()) as host:
+        platform = Platform(db, broker.bootstrap)
+        server = platform.add("lin1", host)
+        with running(platform) as collector:
+            platform.wait_for_samples(server, "vmstat", 3)
+            broker.stop()
+            eventually(lambda: len(collector.delivery.outbox) > 20)
+            broker.start()
+            eventually(lambda: len(collector.delivery.outbox) < 5, within_s=40)
+            samples = platform.wait_for_samples(server, "vmstat", 20)
+        assert collector.delivery.outbox.dropped == 0
+        numbers = [int(record.headers["seq"]) for record in samples]
+        assert numbers == list(range(1, len(numbers) + 1))
+        with db.connection() as conn:
+            assert {"kafka_away", "kafka_back"} <= {event.kind for event in events.list_events(conn)}
+        platform.close()
 
 
 def test_collecting_goes_on_without_a_database(kafka: str, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hps_platform.errors import KafkaUnavailable
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.stack.kafka import Kafka
-from hps_platform.stack.ports import free_port
 from hps_platform.store import events
 from hps_platform.store.database import Database
 from hps_platform.store.servers import Server
@@ -41,15 +40,6 @@ class Printed:
                 terminal.print(_LINE.format(r=number))
 
         return vmstat
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Kafka]:
-    made = Kafka(tmp_path / "kafka", port=free_port(), controller_port=free_port())
-    made.prepare()
-    made.start()
-    yield made
-    made.stop()
 
 
 @contextmanager

@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
+from collections.abc import Callable
 
 from dash_app.live import Hub
 from hps_platform import stream
@@ -14,20 +11,8 @@ from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.sample import Sample
 from hps_platform.metrics.wire import encode, key
 from hps_platform.stack.kafka import Kafka
-from hps_platform.stack.ports import free_port
 
 TIMEOUT_S = 60.0
-
-
-@pytest.fixture
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker of the test's own, which it may stop."""
-    root: Path = tmp_path_factory.mktemp("kafka-restart")
-    kafka = Kafka(root, port=free_port(), controller_port=free_port())
-    kafka.prepare()
-    kafka.start()
-    yield kafka
-    kafka.stop()
 
 
 def produce(bootstrap: str, first: int, count: int) -> None:
