@@ -33,7 +33,7 @@ def main() -> None:
             ends_at = began + chosen.minutes * 60
             done = kills.kill_at_random(app, chosen.kills, random.Random(chosen.seed), ends_at)
             until(
-                lambda: kills.well(app),
+                app.well,
                 kills.RECOVERY_S,
                 "all services are well after the last kill",
                 every_s=kills.LOOK_S,

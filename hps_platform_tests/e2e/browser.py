@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from hps_platform_tests.e2e.demo import DemoApp
 
@@ -44,22 +44,55 @@ def chromium() -> Iterator[Browser]:
 OpenPage = Callable[..., Page]
 
 
+class Contexts:
+    """Signed-in contexts of a browser, one for each theme and size: what one page has loaded the next finds cached."""
+
+    def __init__(self, browser: Browser, app: DemoApp) -> None:
+        self._browser, self._app = browser, app
+        self._signed_in: dict[tuple[str, tuple[int, int]], BrowserContext] = {}
+
+    def fresh(self, theme: str, size: tuple[int, int]) -> BrowserContext:
+        """One that is not signed in; the caller closes it."""
+        context = self._browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if theme == "dark" else "light",
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        return context
+
+    def signed_in(self, theme: str, size: tuple[int, int]) -> BrowserContext:
+        context = self._signed_in.get((theme, size))
+        if context is None:
+            context = self._signed_in[theme, size] = self.fresh(theme, size)
+            page = context.new_page()
+            sign_in(page, self._app)
+            page.close()
+        return context
+
+    def close(self) -> None:
+        for context in self._signed_in.values():
+            context.close()
+
+
 @contextmanager
-def opening(browser: Browser, app: DemoApp) -> Iterator[OpenPage]:
-    """`open_page("/live", theme="dark", size=NARROW)` gives a signed-in page; no trouble may be left at the end."""
+def opening(contexts: Contexts, app: DemoApp) -> Iterator[OpenPage]:
+    """`open_page("/live", theme="dark", size=NARROW)` gives a signed-in page; no trouble may be left at the end.
+
+    `alone`: in a context of its own, for a test that changes what a context keeps: its sign-in, its theme.
+    """
     trouble = Trouble()
     with ExitStack() as closing:
 
-        def opened(path: str = "/", *, theme: str = "light", size: tuple[int, int] = WIDE) -> Page:
-            context = browser.new_context(
-                viewport={"width": size[0], "height": size[1]},
-                color_scheme="dark" if theme == "dark" else "light",
-            )
-            closing.callback(context.close)
-            context.set_default_timeout(PATIENCE_MS)
+        def opened(path: str = "/", *, theme: str = "light", size: tuple[int, int] = WIDE, alone: bool = False) -> Page:
+            context = contexts.fresh(theme, size) if alone else contexts.signed_in(theme, size)
             page = context.new_page()
+            closing.callback(context.close if alone else page.close)
             trouble.watch(page, app.url)
-            sign_in(page, app, path)
+            if alone:
+                sign_in(page, app, path)
+            else:
+                page.goto(app.url + path)
+                page.wait_for_selector("#page[data-path]")
             return page
 
         yield opened

@@ -25,9 +25,16 @@ def chromium() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="package")
+def contexts(chromium: Browser, demo_app: demo.DemoApp) -> Iterator[browser.Contexts]:
+    made = browser.Contexts(chromium, demo_app)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def open_page(chromium: Browser, demo_app: demo.DemoApp) -> Iterator[browser.OpenPage]:
-    with browser.opening(chromium, demo_app) as open_page:
+def open_page(contexts: browser.Contexts, demo_app: demo.DemoApp) -> Iterator[browser.OpenPage]:
+    with browser.opening(contexts, demo_app) as open_page:
         yield open_page
 
 

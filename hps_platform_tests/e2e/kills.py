@@ -1,6 +1,6 @@
 """Killing parts of a running demo at random moments under load, and comparing topics with tables row by row.
 
-The test kills ten times, `scripts/kill_at_random.py` as often as it is told.
+The test kills eight times, `scripts/kill_at_random.py` as often as it is told.
 """
 
 import logging
@@ -132,10 +132,6 @@ def landed_of_load(demo: DemoApp) -> int:
     except psycopg.OperationalError:
         return 0
     return int(row[0]) if row and row[0] else 0
-
-
-def well(demo: DemoApp) -> bool:
-    return demo.hps("status", "--json").returncode == 0
 
 
 def _victims(chance: random.Random) -> Iterator[str]:

@@ -267,7 +267,7 @@ def test_the_menu_of_a_small_screen_opens_and_closes(open_page: OpenPage) -> Non
 
 
 def test_the_theme_is_kept(open_page: OpenPage) -> None:
-    page = open_page("/")
+    page = open_page("/", alone=True)
     page.get_by_role("button", name="Dark or light").click()
     wait_for(page, "the dark theme", "() => document.documentElement.dataset.mantineColorScheme === 'dark'")
     page.reload()
@@ -276,7 +276,7 @@ def test_the_theme_is_kept(open_page: OpenPage) -> None:
 
 
 def test_signing_out_closes_the_door(open_page: OpenPage, demo_app: DemoApp) -> None:
-    page = open_page("/")
+    page = open_page("/", alone=True)
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url(re.compile("/login"))
     page.goto(f"{demo_app.url}/history")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from hps_platform.errors import KafkaUnavailable
@@ -16,7 +17,7 @@ from hps_platform.store.database import Database
 from hps_platform.store.servers import Server
 from hps_platform.stream import Record
 from hps_platform_tests.integration.collector.linux import VMSTAT_HEADER, Script, linux
-from hps_platform_tests.integration.collector.running import Platform, collector_process, eventually
+from hps_platform_tests.integration.collector.running import READ_EVERY_S, Platform, collector_process, eventually
 from hps_platform_tests.integration.ssh.hosts import Terminal, scripted_host
 
 _HOSTS = 12
@@ -53,12 +54,20 @@ def fleet(platform: Platform) -> Iterator[list[tuple[Server, Printed]]]:
         yield found
 
 
-def _landed(platform: Platform, server: Server) -> set[int]:
+def _landed(platform: Platform) -> dict[int, set[int]]:
+    """The numbers of the lines that are in Kafka, by server."""
+    family = FAMILIES["vmstat"]
     try:
-        values = [record.value for record in platform.samples(server, "vmstat")]
+        values = [record.value for record in platform.records(family.topic)]
     except KafkaUnavailable:  # it is just starting
-        return set()
-    return set(wire.decode(FAMILIES["vmstat"], values)["r"].to_list()) if values else set()
+        return {}
+    rows = wire.decode(family, values) if values else pl.DataFrame(schema={"server_id": pl.Int64, "r": pl.Int64})
+    return {int(one["server_id"]): set(one["r"]) for one in rows.group_by("server_id").agg("r").iter_rows(named=True)}
+
+
+def _all_landed(platform: Platform, kept: list[tuple[Server, set[int]]]) -> bool:
+    landed = _landed(platform)
+    return all(lines <= landed.get(server.id, set()) for server, lines in kept)
 
 
 def _in_order(records: list[Record]) -> bool:
@@ -94,7 +103,7 @@ def test_a_kill_loses_no_more_than_what_came_in_the_last_200_ms(
             if away:
                 broker.start()
             with collector_process(platform, tmp_path / "second.log"):
-                eventually(lambda: all(lines <= _landed(platform, server) for server, lines in kept), within_s=40)
+                eventually(lambda: _all_landed(platform, kept), within_s=40, every_s=READ_EVERY_S)
         assert all(_in_order(platform.samples(server, "vmstat")) for server, _ in kept)
         if away:
             with db.connection() as conn:
@@ -120,7 +129,8 @@ def test_a_collector_that_is_stopped_while_kafka_is_away_leaves_its_samples_to_t
         assert "wait on disk" in (tmp_path / "first.log").read_text()
         broker.start()
         with collector_process(platform, tmp_path / "second.log") as process:
-            eventually(lambda: set(range(1, until)) <= _landed(platform, server), within_s=40)
+            kept = [(server, set(range(1, until)))]
+            eventually(lambda: _all_landed(platform, kept), within_s=40, every_s=READ_EVERY_S)
             process.terminate()
             assert process.wait(10) == 0
         records = platform.samples(server, "vmstat")

@@ -15,6 +15,8 @@ from hps_platform.store import completeness
 from hps_platform.store.database import session
 from hps_platform.stream import Producer, watermarks
 
+LOOK_S = 0.2
+"""Between two looks at how far landing is, each of which opens a connection to broker and database."""
 TOPICS = [*(family.topic for family in FAMILIES.values()), wire.DEAD_LETTER_TOPIC]
 
 

@@ -15,6 +15,7 @@ from hps_platform.store import leases
 from hps_platform.store.database import session
 from hps_platform.stream import Producer, RangeReader, ensure_topics, watermarks
 from hps_platform_tests.integration.landing.ground import (
+    LOOK_S,
     behind,
     count,
     differences,
@@ -129,7 +130,7 @@ def test_killed_at_random_moments(dsn: str, bootstrap: str) -> None:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("commit")
             sent = load.finish()
-            until(lambda: behind(dsn, bootstrap) == 0, 60, "all landed")
+            until(lambda: behind(dsn, bootstrap) == 0, 60, "all landed", every_s=LOOK_S)
     assert_exactly_once(dsn, bootstrap, since, sent)
 
 
@@ -144,6 +145,6 @@ def test_kafka_may_restart_within_a_window(dsn: str, bootstrap: str, kafka_serve
         before = load.sent
         until(lambda: load.sent > before + 200, 60, "the producer goes on")
         sent = load.finish()
-        until(lambda: behind(dsn, bootstrap) == 0, 60, "all landed")
+        until(lambda: behind(dsn, bootstrap) == 0, 60, "all landed", every_s=LOOK_S)
         assert process.poll() is None
     assert_exactly_once(dsn, bootstrap, since, sent)

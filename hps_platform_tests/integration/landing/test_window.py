@@ -18,6 +18,7 @@ from hps_platform.store import landing, leases
 from hps_platform.store.database import session
 from hps_platform.stream import Producer
 from hps_platform_tests.integration.landing.ground import (
+    LOOK_S,
     behind,
     count,
     differences,
@@ -65,7 +66,7 @@ class Running:
 
 def land_all(dsn: str, bootstrap: str) -> WindowReport:
     run = Running(dsn, bootstrap)
-    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed")
+    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed", every_s=LOOK_S)
     return run.stop()
 
 
@@ -115,7 +116,7 @@ def test_reports_what_a_commit_held(dsn: str, bootstrap: str, producer: Producer
         send_sample(producer, 1, at - seq * 86_400_000, [{"us": 1.0}], seq=seq)
     producer.flush(10)
     run = Running(dsn, bootstrap)
-    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed")
+    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed", every_s=LOOK_S)
     run.stop()
     days = {day for commit in run.commits for _, day in commit.rows}
     assert days == {datetime.fromtimestamp(at / 1000 - n * 86_400, UTC).date() for n in range(5)}
@@ -213,7 +214,7 @@ def test_groups_share_the_partitions(dsn: str, bootstrap: str, producer: Produce
     producer.flush(10)
     parts = groups(2)
     runs = [Running(dsn, bootstrap, f"run{part.number}", group=part) for part in parts]
-    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed")
+    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed", every_s=LOOK_S)
     reports = [run.stop() for run in runs]
     assert sum(report.rows for report in reports) == 30
     assert all(report.fence == 1 and report.restarts == 0 for report in reports)
@@ -260,7 +261,7 @@ def test_warm_hand_over_leaves_no_gap(dsn: str, bootstrap: str, producer: Produc
     ending.set()
     loader.join()
     producer.flush(10)
-    until(lambda: behind(dsn, bootstrap) == 0, 20, "all landed")
+    until(lambda: behind(dsn, bootstrap) == 0, 20, "all landed", every_s=LOOK_S)
     report = second.stop()
     assert report.fence == 2
     collected, landed, _, missing = ledger_sums(dsn, "vmstat")
@@ -295,14 +296,14 @@ def test_a_stale_run_can_not_write(dsn: str, bootstrap: str, producer: Producer)
     with session(dsn, application_name="test") as conn:
         conn.execute("UPDATE landing_leases SET ends_at = now()")
     second = Running(dsn, bootstrap, "second")
-    until(lambda: behind(dsn, bootstrap) == 0, 20, "the second run has landed the rest")
+    until(lambda: behind(dsn, bootstrap) == 0, 20, "the second run has landed the rest", every_s=LOOK_S)
     send_sample(producer, 3, now_ms(), [{"us": 3.0}])
     woken.set()
     report = first.result()
     assert report.outcome is Outcome.HANDED_OVER
     assert report.messages == 1
     producer.flush(10)
-    until(lambda: behind(dsn, bootstrap) == 0, 20, "all landed")
+    until(lambda: behind(dsn, bootstrap) == 0, 20, "all landed", every_s=LOOK_S)
     second.stop()
     assert fetch(dsn, "SELECT server_id, us FROM vmstat_metrics ORDER BY 1") == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
@@ -362,7 +363,7 @@ def test_postgresql_may_restart_within_a_window(
     seen = len(run.commits)
     until(lambda: len(run.commits) > seen + 3, 30, "commits after the restart")
     sent = finish()
-    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed")
+    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed", every_s=LOOK_S)
     report = run.stop()
     assert report.restarts >= 1
     assert (report.messages, report.rows, report.duplicates) == (sent, sent, 0)
@@ -382,7 +383,7 @@ def test_a_session_ended_in_the_middle_changes_nothing(dsn: str, bootstrap: str,
             )
         until(lambda seen=seen: len(run.commits) > seen + 1, 20, "commits again")  # type: ignore[misc]
     sent = finish()
-    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed")
+    until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed", every_s=LOOK_S)
     report = run.stop()
     assert report.messages == sent
     assert count(dsn, "vmstat_metrics") == sent
