@@ -1,6 +1,6 @@
 """Killing parts of a running demo at random moments under load, and comparing topics with tables row by row.
 
-The test kills eight times, `scripts/kill_at_random.py` as often as it is told.
+The test kills ten times, `scripts/kill_at_random.py` as often as it is told.
 """
 
 import logging
