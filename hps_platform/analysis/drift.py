@@ -76,11 +76,12 @@ def odd_days(frame: pl.DataFrame, columns: Sequence[str]) -> list[date]:
 
 
 def _least_widths(medians: Floats) -> Floats:
-    """A metric that hardly ever moves may move by a quarter of its usual range, and a twentieth of its level."""
+    """Half of its usual range any metric may move, since few others may be alike by chance; and a twentieth of its
+    level."""
     flat = medians.reshape(-1, medians.shape[2])
     seen = np.where(np.isnan(flat).all(axis=0), 0.0, flat)
     low, middle, high = np.nanquantile(seen, (0.1, 0.5, 0.9), axis=0)
-    widths: Floats = np.maximum.reduce([0.25 * (high - low), 0.05 * np.abs(middle), np.full(len(low), 1e-6)])
+    widths: Floats = np.maximum.reduce([0.5 * (high - low), 0.05 * np.abs(middle), np.full(len(low), 1e-6)])
     return widths
 
 

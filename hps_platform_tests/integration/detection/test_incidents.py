@@ -182,9 +182,11 @@ def test_what_is_watched_and_why_not(db: Database) -> None:
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with db.connection() as conn:
         conn.execute("UPDATE servers SET is_active = id <> 3")
-        for family, server, ago in (("vmstat", 1, 2), ("memory", 1, 2), ("netstat", 1, 2), ("vmstat", 2, 7 * 1440)):
+        keys = {"netstat": {"interface": "en0"}, "filesystem": {"mount": "/"}}
+        seen = [(family, 1, 2) for family in ("vmstat", "memory", "netstat", "filesystem")]
+        for family, server, ago in (*seen, ("vmstat", 2, 7 * 1440)):
             schema = FAMILIES[family].frame_schema
-            filled = {"interface": "en0"} if family == "netstat" else {}
+            filled = keys.get(family, {})
             row = {"server_id": server, "timestamp": now - timedelta(minutes=ago), **filled}
             land(conn, {family: pl.DataFrame([row], schema=schema)})
     first, second, third = detection.coverage(db, now)
