@@ -5,6 +5,7 @@ Whatever judges, calibration, smoothing and alert budget are the same; only the 
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from hps_platform.analysis import detector, evaluation
 from hps_platform.analysis.features import Floats, median_step_s
-from hps_platform.analysis.members import MEMBERS, Member, State, View
+from hps_platform.analysis.members import MEMBERS, WINDOW, Member, State, View, own_rows
 
 SHIPPED = "mean of the four"
 SEEDS_DESIGN = "seed's design"
@@ -42,7 +43,7 @@ def _score_autoencoder(state: State, view: View) -> Floats:
     return lost
 
 
-AUTOENCODER = Member("autoencoder", _fit_autoencoder, _score_autoencoder)
+AUTOENCODER = Member("autoencoder", _fit_autoencoder, _score_autoencoder, partial(own_rows, WINDOW))
 
 
 def rate(

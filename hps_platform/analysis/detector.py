@@ -5,6 +5,8 @@ plain arrays and scikit-learn objects and back. Whether a score is an alarm belo
 where models are kept to `hps_platform.model_registry`.
 """
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +19,7 @@ from hps_platform.analysis import budget, explain, features
 from hps_platform.analysis.accuracy import Bools
 from hps_platform.analysis.calibration import CEILING, Tail, fit_tail
 from hps_platform.analysis.features import Floats, Grid, Scale
-from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, Member, State, View
+from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, Member, State, View, surprise
 from hps_platform.errors import InvalidInput, ModelUntrusted, NotEnoughData
 
 FORMAT = 3
@@ -94,7 +96,7 @@ class Detector:
         judged = features.warm(grid)[first:]
         ensemble, forest_raw = self.ensemble(view)
         smoothed = smooth(np.where(judged, ensemble, np.nan), self.step_s)
-        weights = explain.weights(self.members[REGRESSION.name], view)
+        weights = explain.weights(surprise(self.members[REGRESSION.name], view), view)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         known = judged[slots][back]
@@ -262,14 +264,45 @@ def smooth(score: Floats, step_s: float) -> Floats:
 
     known = ~np.isnan(score)
     both = np.column_stack([np.where(known, score, 0.0), known])
-    kept = max(0.0, 1.0 - 2.0 / (SMOOTHING_S / step_s + 1.0))
-    sums = lfilter([1.0], [1.0, -kept], both, axis=0)
+    sums = lfilter([1.0], [1.0, -_kept(step_s)], both, axis=0)
     light = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(score)), where=known)
-    hour = max(1, round(LASTING_S / step_s))
+    hour = _lasting(step_s)
     totals = np.cumsum(np.column_stack([light, known]), axis=0)
     totals[hour:] -= totals[:-hour].copy()
     lasting = np.divide(totals[:, 0], totals[:, 1], out=np.zeros(len(score)), where=known)
     return np.where(known, np.maximum(light, lasting), np.nan)
+
+
+class Smoothing:
+    """`smooth` of one score after another."""
+
+    def __init__(self, step_s: float, before: Floats) -> None:
+        """`before`: the scores before the first."""
+        self._kept = _kept(step_s)
+        self._sum = self._weight = 0.0
+        self._lights: deque[float] = deque(maxlen=_lasting(step_s))
+        for score in before.tolist():
+            self.push(score)
+
+    def push(self, score: float) -> float:
+        """The next score, smoothed; NaN for NaN."""
+        known = not math.isnan(score)
+        self._sum = self._kept * self._sum + (score if known else 0.0)
+        self._weight = self._kept * self._weight + known
+        light = self._sum / self._weight if known else math.nan
+        self._lights.append(light)
+        if not known:
+            return math.nan
+        lights = [one for one in self._lights if not math.isnan(one)]
+        return max(light, sum(lights) / len(lights))
+
+
+def _kept(step_s: float) -> float:
+    return max(0.0, 1.0 - 2.0 / (SMOOTHING_S / step_s + 1.0))
+
+
+def _lasting(step_s: float) -> int:
+    return max(1, round(LASTING_S / step_s))
 
 
 def _cross_fit(view: View, rows: NDArray[np.int64], seed: int, judges: Sequence[Member]) -> dict[str, Floats]:

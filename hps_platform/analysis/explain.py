@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hps_platform.analysis.features import CONTEXTS, DAY_S, HOUR_S, Floats
-from hps_platform.analysis.members import State, View, recent, surprise
+from hps_platform.analysis.members import View, recent
 
 if TYPE_CHECKING:
     from hps_platform.analysis.detector import Scores
 
 TOP = 5
-_ROWS = 5.0
 FIELDS: dict[str, pl.DataType] = {
     "column": pl.String(),
     "weight": pl.Float64(),
@@ -40,21 +40,29 @@ class Contribution:
     usual_high: float | None
 
 
-def weights(regression: State, view: View) -> Floats:
-    """Each column's share of each row's strangeness (slots x columns, rows sum to 1; all 0 where nothing is odd).
+def weights(surprises: Floats, view: View) -> Floats:
+    """Each column's share of each row's strangeness (slots x columns, rows sum to 1; all 0 where nothing is odd)."""
+    return shares(recent(oddness(surprises, view), view.step_s), view.missing)
 
-    A column is odd by its distance from the forecast, from its usual level, from the last hour and from yesterday, each
-    averaged over the last few rows: an incident lasts, a blip does not.
+
+def oddness(surprises: Floats, view: View) -> Floats:
+    """How far each column is from where it could be expected: slots x 4 columns, in four blocks.
+
+    By the forecast (`surprises`, of `members.surprise`), by its usual level, by the last hour, by yesterday.
     """
     columns = view.value.shape[1]
     views = view.context.reshape(len(view.context), -1, columns)
-    residual = np.arcsinh(recent(np.minimum(np.abs(surprise(regression, view)), 50.0), _ROWS))
     hour, yesterday = views[:, CONTEXTS.index("hour")], views[:, CONTEXTS.index("yesterday")]
-    pulls = residual + sum(np.abs(recent(part, _ROWS)) for part in (view.value, hour, yesterday))
-    pulls = np.where(view.missing, 0.0, pulls) ** 2
+    return np.hstack([np.minimum(np.abs(surprises), 50.0), view.value, hour, yesterday])
+
+
+def shares(lasting: Floats, missing: NDArray[np.bool_]) -> Floats:
+    """`weights` from `oddness` averaged over some minutes: an incident lasts, a blip does not."""
+    residual, *away = np.hsplit(lasting, lasting.shape[1] // missing.shape[1])
+    pulls = np.where(missing, 0.0, np.arcsinh(residual) + sum(np.abs(part) for part in away)) ** 2
     total = pulls.sum(axis=1, keepdims=True)
-    shares: Floats = np.divide(pulls, total, out=np.zeros_like(pulls), where=total > 0)
-    return shares
+    parts: Floats = np.divide(pulls, total, out=np.zeros_like(pulls), where=total > 0)
+    return parts
 
 
 def top(shares: Floats, count: int = TOP) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:

@@ -128,28 +128,69 @@ def context(grid: Grid) -> Floats:
     return np.hstack([value, change, value - _array(hour), spread_values, value - _array(smooth)])
 
 
-def latest_context(values: Floats, day: int, hour: int) -> Floats:
-    """`context` of the last slot alone, from its definition: one row of 5 * metrics.
+class Following:
+    """`context` of one slot after another, each from what the slots before left behind: one row of 5 * metrics."""
 
-    `values` are the slots up to it, a day and a few hours of them; `day` and `hour` are a `Grid`'s.
-    """
-    last, before = values[-1], values[:-1]
-    half = max(1, hour // 4)
-    kept = 1.0 - 2.0 / (hour + 1.0)
-    falling = kept ** np.arange(len(values) - 1, -1, -1, dtype=np.float64)
-    there = ~np.isnan(values)
-    filled = np.where(there, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        average = (falling[1:] @ filled[:-1]) / (falling[1:] @ there[:-1])
-        total, squares = falling @ there, (falling * falling) @ there
-        mean = (falling @ filled) / total
-        variance = falling @ np.where(there, (values - mean) ** 2, 0.0) / total
-        unbiased = variance * total**2 / (total**2 - squares)
-        around = slice(max(0, len(values) - 1 - day - half), len(values) - day + half if len(values) > day else 0)
-        yesterday = filled[around].sum(axis=0) / there[around].sum(axis=0)
-    spread = np.where(there.sum(axis=0) >= _SPREAD_OF, np.sqrt(np.maximum(unbiased, 0.0)), np.nan)
-    change = last - before[-1] if len(before) else np.full_like(last, np.nan)
-    return np.concatenate([last, change, last - average, np.where(there[-1], spread, np.nan), last - yesterday])
+    def __init__(self, before: Floats, day: int, hour: int) -> None:
+        """`before`: the slots before, a day and a few hours of them; `day` and `hour` are a `Grid`'s."""
+        columns = before.shape[1]
+        self._half, self._day = max(1, hour // 4), day
+        self._kept = 1.0 - 2.0 / (hour + 1.0)
+        self._values = Trail(np.empty((0, columns)), day + self._half + 1)
+        self._last = np.full(columns, np.nan)
+        # Of the exponentially weighted rows: how many, their mean, the sum of products of the weights of any two (which
+        # is what makes a variance unbiased), the sum of squared distances from the mean, and that sum of weights.
+        self._seen, self._mean = np.zeros(columns), np.full(columns, np.nan)
+        self._pairs, self._squares, self._weight = np.zeros(columns), np.zeros(columns), np.zeros(columns)
+        for row in before:
+            self.push(row)
+
+    def push(self, row: Floats) -> Floats:
+        """The context of the next slot, whose values are `row`, NaN for not measured."""
+        average, change = self._mean, row - self._last
+        self._last = row
+        self._values.push(row)
+        values = self._values.rows
+        around = values[: len(values) - self._day + self._half if len(values) > self._day else 0]
+        there = ~np.isnan(around)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            yesterday = np.where(there, around, 0.0).sum(axis=0) / there.sum(axis=0)
+            spread = self._spread(row)
+        return np.concatenate([row, change, row - average, spread, row - yesterday])
+
+    def _spread(self, row: Floats) -> Floats:
+        """The weighted standard deviation with `row` in it; NaN where it is NaN."""
+        present = ~np.isnan(row)
+        old = self._kept * self._weight
+        self._weight = old + present
+        distance = np.where(present & (self._seen > 0), row - self._mean, 0.0)
+        self._mean = np.where(present, np.where(self._seen > 0, self._mean + distance / self._weight, row), self._mean)
+        self._pairs = self._kept**2 * self._pairs + np.where(present, 2 * old, 0.0)
+        self._squares = self._kept * self._squares + np.where(present, old / self._weight * distance**2, 0.0)
+        self._seen = self._seen + present
+        variance = self._squares * self._weight / self._pairs
+        return np.where(present & (self._seen >= _SPREAD_OF), np.sqrt(variance), np.nan)
+
+
+class Trail:
+    """The last `kept` rows of a table that grows at its end."""
+
+    def __init__(self, rows: NDArray[Any], kept: int) -> None:
+        self._kept = kept
+        self._room = np.empty((4 * kept, *rows.shape[1:]), dtype=rows.dtype)
+        self._end = min(kept, len(rows))
+        self._room[: self._end] = rows[len(rows) - self._end :]
+
+    def push(self, row: NDArray[Any]) -> None:
+        if self._end == len(self._room):
+            self._room[: self._kept] = self._room[-self._kept :]
+            self._end = self._kept
+        self._room[self._end] = row
+        self._end += 1
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        return self._room[max(0, self._end - self._kept) : self._end]
 
 
 def warm(grid: Grid) -> NDArray[np.bool_]:

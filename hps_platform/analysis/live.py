@@ -3,22 +3,21 @@
 Many rows at once cost less each in `hps_platform.analysis.detector`.
 """
 
+import math
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from hps_platform.analysis import detector as detecting
 from hps_platform.analysis import explain, features
+from hps_platform.analysis.accuracy import Bools
 from hps_platform.analysis.detector import Detector
-from hps_platform.analysis.features import Floats
+from hps_platform.analysis.features import Floats, Trail
 from hps_platform.analysis.flat_forest import FlatForest
-from hps_platform.analysis.members import FOREST, REGRESSION, View
+from hps_platform.analysis.members import FOREST, LAGS, REGRESSION, Recent, View, surprise, surprising
 from hps_platform.errors import InvalidInput
-
-_MEMBERS_READ = 100
-"""How many rows back a member's score depends on, at most: what lies further has a weight below 1e-15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +36,27 @@ class Live:
         """`history`: at least one row before the first to judge; a day and two hours of them give the full context."""
         self._detector = detector
         self._forest = FlatForest(detector.members[FOREST.name]["forest"])
+        self._offset = float(detector.members[FOREST.name]["forest"].offset_)
         grid = features.to_grid(
             detecting.plain(history.sort("timestamp"), detector.columns), detector.columns, detector.step_s
         )
         if not len(grid.slots):
             raise InvalidInput("there is no row before the first to judge")
-        self._day, self._hour = grid.day, grid.hour
-        judged = features.warm(grid)
         view = detector.view(grid)
         ensemble, _ = detector.ensemble(view)
-        self._values = _Tail(grid.values, round(detecting.WARM_UP_S / detector.step_s))
-        self._scaled, self._context = _Tail(view.value, _MEMBERS_READ), _Tail(view.context, _MEMBERS_READ)
-        self._scores = _Tail(np.where(judged, ensemble, np.nan), detecting.lead(detector.step_s))
+        scores = np.where(features.warm(grid), ensemble, np.nan)
+        regression = detector.members[REGRESSION.name]
+        kept = max(member.reach(detector.step_s) for member in (*detector.judges, REGRESSION))
+        self._following = features.Following(
+            grid.values[-round(detecting.WARM_UP_S / detector.step_s) :], grid.day, grid.hour
+        )
+        self._value, self._context = Trail(view.value, kept), Trail(view.context, kept)
+        self._missing = Trail(view.missing, kept)
+        around = view.last(detecting.lead(detector.step_s))
+        self._odd = Recent(detector.step_s, explain.oddness(surprise(regression, around), around))
+        self._smoothing = detecting.Smoothing(detector.step_s, scores[-detecting.lead(detector.step_s) :])
+        absent: Bools = np.all(view.missing[-grid.hour :], axis=1)
+        self._present = deque((~absent).tolist(), maxlen=grid.hour)
         self._clock = float(features.epoch_seconds(history).max())
         self._since = 0.0
         self._slot = 0
@@ -70,52 +78,39 @@ class Live:
 
     def _skip(self) -> None:
         """A slot without a row."""
-        columns = len(self._detector.columns)
-        self._values.push(np.full(columns, np.nan))
-        self._scaled.push(np.zeros(columns))
-        self._context.push(np.zeros(columns * len(features.CONTEXTS)))
-        self._scores.push(np.nan)
+        view = self._seen(np.full(len(self._detector.columns), np.nan))
+        self._odd.push(explain.oddness(self._surprise(view), view.last(1))[0])
+        self._smoothing.push(math.nan)
+
+    def _seen(self, row: Floats) -> View:
+        """The last slots, with `row` as the newest of them."""
+        detector = self._detector
+        missing = np.isnan(row)
+        self._present.append(not missing.all())
+        self._value.push(detector.value_scale.apply(row))
+        self._context.push(detector.context_scale.apply(self._following.push(row)))
+        self._missing.push(missing)
+        return View(self._value.rows, self._context.rows, self._missing.rows, detector.step_s)
+
+    def _surprise(self, view: View) -> Floats:
+        """Of the newest slot: one row."""
+        return surprise(self._detector.members[REGRESSION.name], view.last(LAGS + 1))[-1:]
 
     def _judge(self, row: Floats) -> Verdict:
         detector = self._detector
-        self._values.push(row)
-        values = self._values.rows
-        self._scaled.push(detector.value_scale.apply(row))
-        self._context.push(detector.context_scale.apply(features.latest_context(values, self._day, self._hour)))
-        missing = np.isnan(values[-len(self._scaled.rows) :])
-        view = View(self._scaled.rows, self._context.rows, missing, detector.step_s)
+        view = self._seen(row)
         strangeness = self._forest.score(view.context[-1])
-        raw = {FOREST.name: np.array([strangeness])}
+        surprises = self._surprise(view)
+        raw = {FOREST.name: np.array([strangeness]), REGRESSION.name: surprising(surprises)}
         for member in detector.judges:
-            if member is not FOREST:
-                raw[member.name] = member.score(detector.members[member.name], view)[-1:]
-        present: NDArray[np.bool_] = np.asarray(~np.isnan(values[-self._hour :]).all(axis=1))
-        known = bool(present[-1]) and int(present.sum()) > features.warm_after(self._hour)
-        self._scores.push(detector.together(raw)[0] if known else np.nan)
-        offset = float(detector.members[FOREST.name]["forest"].offset_)
+            if member.name not in raw:
+                around = view.last(member.reach(detector.step_s))
+                raw[member.name] = member.score(detector.members[member.name], around)[-1:]
+        known = self._present[-1] and sum(self._present) > features.warm_after(self._present.maxlen or 0)
+        latest = view.last(1)
+        lasting = self._odd.push(explain.oddness(surprises, latest)[0])
         return Verdict(
-            score=float(detecting.smooth(self._scores.rows, detector.step_s)[-1]),
-            forest_score=-strangeness - offset if known else float("nan"),
-            weights=explain.weights(detector.members[REGRESSION.name], view)[-1],
+            score=self._smoothing.push(float(detector.together(raw)[0]) if known else math.nan),
+            forest_score=-strangeness - self._offset if known else math.nan,
+            weights=explain.shares(lasting[None], latest.missing)[0],
         )
-
-
-class _Tail:
-    """The last `kept` rows of a table that grows at its end."""
-
-    def __init__(self, rows: NDArray[np.float64], kept: int) -> None:
-        self._kept = kept
-        self._room = np.empty((4 * kept, *rows.shape[1:]))
-        self._end = min(kept, len(rows))
-        self._room[: self._end] = rows[len(rows) - self._end :]
-
-    def push(self, row: Floats | float) -> None:
-        if self._end == len(self._room):
-            self._room[: self._kept] = self._room[-self._kept :]
-            self._end = self._kept
-        self._room[self._end] = row
-        self._end += 1
-
-    @property
-    def rows(self) -> Floats:
-        return self._room[max(0, self._end - self._kept) : self._end]

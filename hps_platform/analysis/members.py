@@ -5,8 +5,10 @@ classes. All read the same `View`; a higher score is stranger. Combining them be
 `hps_platform.analysis.detector`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,15 +23,42 @@ CLUSTERS = 40
 LASTING_S = 300.0
 
 
-def recent(rows: Floats, span: float) -> Floats:
-    """Each row averaged with the few before it: what lasts counts, what flickers less."""
+def recent(rows: Floats, step_s: float) -> Floats:
+    """Each row averaged with those of the five minutes before it: what lasts counts, what flickers less.
+
+    Rows five minutes apart or more stay as they are.
+    """
     from scipy.signal import lfilter
 
-    kept = 1.0 - 2.0 / (span + 1.0)
+    kept = kept_of(step_s)
     if kept <= 0.0:
         return rows
     total: Floats = lfilter([1.0], [1.0, -kept], rows, axis=0)
     return total * ((1.0 - kept) / (1.0 - kept ** np.arange(1.0, len(rows) + 1.0)))[:, None]
+
+
+def kept_of(step_s: float) -> float:
+    """How much of the row before's weight in `recent` a row has."""
+    span = max(1.0, LASTING_S / step_s)
+    return 1.0 - 2.0 / (span + 1.0)
+
+
+class Recent:
+    """`recent` of one row after another."""
+
+    def __init__(self, step_s: float, before: Floats) -> None:
+        """`before`: the rows before the first."""
+        self._kept, self._count = kept_of(step_s), 0
+        self._total = np.zeros(before.shape[1:])
+        for row in before:
+            self.push(row)
+
+    def push(self, row: Floats) -> Floats:
+        """The next row, averaged."""
+        self._count += 1
+        self._total = self._kept * self._total + row
+        average: Floats = self._total * ((1.0 - self._kept) / (1.0 - self._kept**self._count))
+        return average
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +75,13 @@ class View:
         """The slots from `first` up to, not including, `last`."""
         return View(self.value[first:last], self.context[first:last], self.missing[first:last], self.step_s)
 
+    def last(self, count: int) -> "View":
+        """The newest `count` slots."""
+        return View(self.value[-count:], self.context[-count:], self.missing[-count:], self.step_s)
+
     def lasting(self) -> Floats:
         """Values averaged over some five minutes; coarser data as they are."""
-        return recent(self.value, max(1.0, LASTING_S / self.step_s))
+        return recent(self.value, self.step_s)
 
     def windows(self) -> Floats:
         """The last `WINDOW` rows of each slot side by side, newest first; before the start the first row is held."""
@@ -65,11 +98,13 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`fit(view, rows, seed)` learns from the chosen slots; `score(state, view)` judges every slot."""
+    """`fit(view, rows, seed)` learns from the chosen slots; `score(state, view)` judges every slot, by the slots from
+    `reach(step_s)` - 1 before it."""
 
     name: str
     fit: Callable[[View, NDArray[np.int64], int], State]
     score: Callable[[State, View], Floats]
+    reach: Callable[[float], int]
 
 
 def _fit_forest(view: View, rows: NDArray[np.int64], seed: int) -> State:
@@ -147,13 +182,29 @@ def surprise(state: State, view: View) -> Floats:
     return np.where(view.missing, 0.0, (view.value - expected(state, view)) / state["width"])
 
 
-def _score_regression(state: State, view: View) -> Floats:
-    sizes: Floats = np.sqrt((np.minimum(np.abs(surprise(state, view)), 50.0) ** 2).mean(axis=1))
+def surprising(surprises: Floats) -> Floats:
+    """The regression's score of rows, from their `surprise`."""
+    sizes: Floats = np.sqrt((np.minimum(np.abs(surprises), 50.0) ** 2).mean(axis=1))
     return sizes
 
 
-FOREST = Member("forest", _fit_forest, _score_forest)
-COVARIANCE = Member("covariance", _fit_covariance, _score_covariance)
-WINDOWS = Member("windows", _fit_windows, _score_windows)
-REGRESSION = Member("regression", _fit_regression, _score_regression)
+def _score_regression(state: State, view: View) -> Floats:
+    return surprising(surprise(state, view))
+
+
+def own_rows(rows: int, step_s: float) -> int:
+    """A reach of so many rows, whatever their step."""
+    return rows
+
+
+def _recent_reach(step_s: float) -> int:
+    """How far back `recent` looks: what lies further has a weight below 1e-15."""
+    kept = kept_of(step_s)
+    return 1 if kept <= 0.0 else math.ceil(math.log(1e-15) / math.log(kept))
+
+
+FOREST = Member("forest", _fit_forest, _score_forest, partial(own_rows, 1))
+COVARIANCE = Member("covariance", _fit_covariance, _score_covariance, _recent_reach)
+WINDOWS = Member("windows", _fit_windows, _score_windows, partial(own_rows, WINDOW))
+REGRESSION = Member("regression", _fit_regression, _score_regression, partial(own_rows, LAGS + 1))
 MEMBERS = (FOREST, COVARIANCE, WINDOWS, REGRESSION)

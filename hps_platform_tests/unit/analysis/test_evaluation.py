@@ -92,3 +92,21 @@ def test_files_that_are_no_parquet_are_refused(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["evaluate", f"--train={path}", f"--test={path}"])
     assert isinstance(ran.exception, InvalidInput)
     assert "no readable Parquet file" in str(ran.exception)
+
+
+def test_one_metric_and_half_a_month_of_five_minute_rows_are_enough() -> None:
+    """Two days of a single metric to learn from, twelve to judge: its incident is found, and alarms are few."""
+    rows, learnt_from, step = 4_000, 600, timedelta(minutes=5)
+    random = np.random.default_rng(11)
+    value = 30 + 10 * np.sin(2 * np.pi * np.arange(rows) / 288) + random.normal(0, 1.5, rows)
+    value[2_500:2_530] += 35
+    frame = pl.DataFrame({"timestamp": [START + step * row for row in range(rows)], "value": value})
+    train, test = frame.head(learnt_from), frame.tail(rows - learnt_from)
+    row = pl.int_range(pl.len()) + learnt_from
+    labels = test.select("timestamp", label=((row >= 2_500) & (row < 2_530)).cast(pl.Int8))
+    told = evaluate(train, test, labels, alarms_per_day=0.25).report
+    assert told["scored_rows"] == len(test)
+    assert told["labels"]["recall"] == 1
+    assert told["labels"]["vus_pr"] > 0.5
+    assert told["labels"]["false_alarms_per_day"] <= 0.5
+    assert told["labels"]["normal_time_alarmed"] < 0.01

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hps_platform.analysis import explain
+from hps_platform.analysis.members import View
 
 
 def test_the_heaviest_come_first_and_at_most_five() -> None:
@@ -25,3 +26,14 @@ def test_an_hour_never_measured_takes_the_days_range() -> None:
     times = 60.0 * np.arange(120, dtype=np.float64)
     ranges = explain.usual(times, np.linspace(0, 100, 120)[:, None])
     assert ranges[23, 0, 0] == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize(("step_s", "first"), [(60.0, "lasting"), (300.0, "now")])
+def test_what_lasts_counts_more_than_a_blip_within_five_minutes(step_s: float, first: str) -> None:
+    rows = 30
+    surprises = np.zeros((rows, 2))
+    surprises[-10:, 0], surprises[-1, 1] = 6.0, 9.0
+    nothing = np.zeros((rows, 2))
+    view = View(nothing, np.hstack([nothing] * 5), np.zeros((rows, 2), dtype=bool), step_s)
+    weights = explain.weights(surprises, view)
+    assert ("lasting", "now")[int(weights[-1].argmax())] == first

@@ -45,8 +45,9 @@ def test_the_context_of_the_last_slot_is_that_of_all() -> None:
     values = np.where(random.random((700, 3)) < 0.2, np.nan, random.normal(size=(700, 3)).cumsum(axis=0))
     grid = features.Grid(("a", "b", "c"), STEP_S, values, np.arange(700), 0.0)
     whole = features.context(grid)
-    for last in (2, 5, grid.day, grid.day + 5, 699):
-        alone = features.latest_context(values[: last + 1], grid.day, grid.hour)
+    following = features.Following(values[:2], grid.day, grid.hour)
+    for last in range(2, 700):
+        alone = following.push(values[last])
         assert np.allclose(alone, whole[last], rtol=0, atol=1e-9, equal_nan=True)
 
 
