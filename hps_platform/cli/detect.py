@@ -1,6 +1,7 @@
 """`hps detect`: detection over a range of a registered server, and evaluation on files."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,9 +63,10 @@ def evaluate(
 ) -> None:
     """Fit the shipped detector on one file and score another, row by row, without looking ahead."""
     from hps_platform.analysis.evaluation import evaluate as evaluated
+    from hps_platform.detection.labelled import parquet
 
-    given = _parquet(labels) if labels else None
-    done = evaluated(_parquet(train), _parquet(test), given, alarms_per_day=budget)
+    given = parquet(labels) if labels else None
+    done = evaluated(parquet(train), parquet(test), given, alarms_per_day=budget)
     if scores_out is not None:
         try:
             done.scores.write_parquet(scores_out)
@@ -86,28 +88,15 @@ def scorecard(
     as_json: bool = typer.Option(False, "--json", help="The table as one JSON object."),
 ) -> None:
     """Rate the seed's design, each member alone, an autoencoder and the shipped detector; means over servers."""
-    from hps_platform.analysis import ablation
+    from hps_platform.detection import labelled
 
-    servers = sorted(found.parent for found in folder.glob("*/train.parquet"))
-    if not servers:
-        raise InvalidInput(f"{folder} holds no folder with a train.parquet")
-    chosen = ["timestamp", *columns.split(",")] if columns else None
-    rated = []
-    for server in servers:
-        typer.echo(server.name, err=True)
-        train, test, labels = (_parquet(server / f"{name}.parquet") for name in ("train", "test", "labels"))
-        if chosen:
-            train, test = train.select(chosen), test.select(chosen)
-        rated.append(dict(ablation.rate(train, test, labels, alarms_per_day=budget)))
-    table = ablation.means(rated)
-    if as_json:
-        typer.echo(json.dumps({"servers": len(rated), "budget": budget, "means": table}))
-        return
-    typer.echo("| what judges | " + " | ".join(ablation.FIGURES) + " |")
-    typer.echo("|---" * (len(ablation.FIGURES) + 1) + "|")
-    for name, figures in table.items():
-        shown = ("-" if value is None else f"{value:.3f}" for value in figures.values())
-        typer.echo(f"| {name} | " + " | ".join(shown) + " |")
+    rated = labelled.rate(
+        folder,
+        budget=budget,
+        columns=columns.split(",") if columns else (),
+        tell=lambda server: typer.echo(server, err=True),
+    )
+    typer.echo(json.dumps(asdict(rated)) if as_json else rated.markdown(), nl=as_json)
 
 
 def _answer(done: Any) -> dict[str, Any]:
@@ -145,13 +134,3 @@ def _moment(text: str) -> datetime:
     except ValueError:
         raise InvalidInput(f"{text!r} is no time: write 2026-03-04T15:00 or 2026-03-04T15:00+01:00") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _parquet(path: Path) -> "pl.DataFrame":
-    import polars as pl
-
-    try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidInput(f"{path} is no readable Parquet file: {first}") from error

@@ -1,30 +1,41 @@
-"""`hps detect scorecard`: the shipped detector beside what was not chosen."""
+"""The scorecard, by command and as an asset: the shipped detector beside what was not chosen."""
 
 import json
 from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
+import pytest
 from typer.testing import CliRunner
 
 from hps_platform.analysis.ablation import AUTOENCODER, FIGURES, SEEDS_DESIGN, SHIPPED
 from hps_platform.analysis.members import MEMBERS
 from hps_platform.cli.detect import app
+from hps_platform.defs.scorecard import scorecard
+from hps_platform.errors import InvalidInput
 from hps_platform_tests.unit.analysis.series import START, metrics, with_hog
 
 STEP_S = 600.0
 HOG = (70, 80)
 
 
-def test_each_way_of_judging_is_rated_on_a_folder_of_servers(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One labelled server."""
+    found = tmp_path_factory.mktemp("labelled")
     train = metrics(3, step_s=STEP_S)
     test = with_hog(metrics(1, seed=4, start=START + timedelta(days=3), step_s=STEP_S), *HOG)
     row = pl.int_range(pl.len())
     labels = test.select("timestamp", label=((row >= HOG[0]) & (row < HOG[1])).cast(pl.Int8))
-    (tmp_path / "one").mkdir()
+    (found / "one").mkdir()
     for name, frame in {"train": train, "test": test, "labels": labels}.items():
-        frame.write_parquet(tmp_path / "one" / f"{name}.parquet")
-    done = CliRunner().invoke(app, ["scorecard", str(tmp_path), "--json"])
+        frame.write_parquet(found / "one" / f"{name}.parquet")
+    return found
+
+
+def test_each_way_of_judging_is_rated_on_a_folder_of_servers(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["scorecard", str(folder), "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     alone = [member.name for member in (*MEMBERS, AUTOENCODER)]
@@ -32,3 +43,20 @@ def test_each_way_of_judging_is_rated_on_a_folder_of_servers(tmp_path: Path) -> 
     assert all(set(figures) == set(FIGURES) for figures in told["means"].values())
     assert told["means"][SHIPPED]["vus_pr"] > 0.5
     assert told["means"][SEEDS_DESIGN]["normal_time_alarmed"] > told["means"][SHIPPED]["normal_time_alarmed"]
+
+
+def test_dagster_keeps_the_table(folder: Path) -> None:
+    chosen = {"folder": str(folder), "columns": ["cpu", "packets"]}
+    done = dg.materialize([scorecard], run_config={"ops": {"detection__scorecard": {"config": chosen}}})
+    [event] = done.asset_materializations_for_node("detection__scorecard")
+    table = str(event.metadata["means"].value)
+    assert event.metadata["servers"].value == 1
+    assert table.count("\n") == 2 + 1 + len(MEMBERS) + 3
+    assert SHIPPED in table
+
+
+def test_a_folder_without_servers_and_a_metric_nobody_has(folder: Path, tmp_path: Path) -> None:
+    for place, columns in ((tmp_path, []), (folder, ["nonsense"])):
+        chosen = {"folder": str(place), "columns": columns}
+        with pytest.raises(InvalidInput, match=r"no folder with a train|no column nonsense"):
+            dg.materialize([scorecard], run_config={"ops": {"detection__scorecard": {"config": chosen}}})

@@ -20,6 +20,7 @@ ASSETS: Mapping[str, list[str]] = {
     "models/champions": FEATURES,
     "detection/anomalies": ["models/champions", *FEATURES],
     "detection/incidents": ["detection/anomalies"],
+    "detection/scorecard": [],
     "forecasts/servers": FEATURES,
     "forecasts/backtest": ["forecasts/servers"],
     "maintenance/day_partitions": [],
