@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from hps_platform.analysis import words
 from hps_platform.analysis.explain import Contribution
+from hps_platform.analysis.maintenance import Span, united
 
 GAP = timedelta(minutes=15)
 """Anomalous minutes of a server with at most so much between them are one episode."""
@@ -20,6 +21,12 @@ TOGETHER = timedelta(minutes=5)
 FLEET_SHARE = 0.02
 """The share of all active servers that an incident of the fleet takes, and never fewer than two of them: of many
 servers some are always odd in the same five minutes by chance."""
+ECHO = timedelta(hours=1)
+"""How long scores and what they are made of remember an incident: both look back for an hour."""
+UNLEARNT = timedelta(days=1)
+"""Of an incident, how much at most is kept from training: what goes on longer may be the server's new life."""
+UNLEARNT_SHARE = 0.25
+"""Of the minutes to learn from, how much all incidents together may take."""
 SEVERITIES = ("low", "medium", "high", "critical")
 _MINUTE = timedelta(minutes=1)
 _BY_SCORE = ((-0.6, "high"), (-0.3, "medium"))
@@ -128,6 +135,24 @@ def incidents(found: Sequence[Episode], servers: int) -> list[Incident]:
         parts = [tuple(cluster)] if len(cluster) >= needed(servers) else [(one,) for one in cluster]
         together += [Incident(part) for part in parts]
     return sorted(together, key=lambda one: (one.start, one.episodes[0].server_id))
+
+
+def unlearnt(spans: Sequence[Span], start: datetime, end: datetime) -> list[Span]:
+    """What of [`start`, `end`) is nothing to learn from because of these incidents, in order and united.
+
+    Of each its first day at most, with the quarter of an hour before it, which may have led to it, and the hour after
+    it, which looks strange because of it. Of all together, the oldest first, a quarter of the range at most: a server
+    whose incidents never end must learn its new life.
+    """
+    first_days = [(begin - GAP, min(until, begin + UNLEARNT) + ECHO) for begin, until in spans]
+    within = [(max(begin, start), min(until, end)) for begin, until in first_days if begin < end and until > start]
+    left = UNLEARNT_SHARE * (end - start)
+    found: list[Span] = []
+    for begin, until in united(sorted(within)):
+        if left > timedelta():
+            found.append((begin, min(until, begin + left)))
+            left -= until - begin
+    return found
 
 
 def severity(incident: Incident, set_by: Mapping[int, Mapping[str, str]]) -> str:

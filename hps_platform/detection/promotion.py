@@ -19,6 +19,7 @@ from hps_platform.analysis import drift
 from hps_platform.analysis.drift import Drift
 from hps_platform.analysis.features import DAY_S
 from hps_platform.analysis.injection import Injection, inject
+from hps_platform.analysis.maintenance import Span
 from hps_platform.errors import NotEnoughData
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ _LATE = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one training is made of: minutes (`timestamp` and metrics), the spans of planned work among them, and the
-    champion to beat with the `reference` of its training minutes; without a champion only the data are checked."""
+    """What one training is made of: minutes (`timestamp` and metrics), the spans of planned work and of known incidents
+    among them, and the champion to beat with the `reference` of its training minutes; without a champion only the data
+    are checked."""
 
     frame: pl.DataFrame
     columns: Sequence[str]
-    planned: Sequence[tuple[datetime, datetime]] = ()
+    planned: Sequence[Span] = ()
+    incidents: Sequence[Span] = ()
     champion: "Detector | None" = None
     reference: Mapping[str, Any] | None = None
     alarms_per_day: float = budgeting.DEFAULT
@@ -78,11 +81,13 @@ class Found:
 def learn(lesson: Lesson) -> Learnt:
     """Fits a challenger and puts it to the gate. `NotEnoughData` where less than a day of normal minutes is left.
 
-    Left out of training: planned work, days unlike any other, and what the champion finds anomalous.
+    Left out of training: planned work, known incidents, days unlike any other, and what the champion finds anomalous.
+    Unlike planned work, an incident counts when the data are checked: known or not, an outage is nothing to learn from.
     """
     from hps_platform.analysis import detector
 
     frame, planned = lesson.frame, _within(lesson.frame, lesson.planned)
+    known = _within(frame, lesson.incidents)
     ordinary = frame.filter(~planned)
     if ordinary.is_empty():
         raise NotEnoughData("no samples in this range, and 24 hours are needed to know a server's normal behaviour")
@@ -93,15 +98,19 @@ def learn(lesson: Lesson) -> Learnt:
     abnormal = frame["timestamp"].dt.date().is_in(odd)
     if champion is not None and scores is not None:
         abnormal |= pl.Series(champion.flag(scores, lesson.alarms_per_day))
-    rows = frame.filter(~abnormal & ~planned)
+    rows = frame.filter(~abnormal & ~planned & ~known)
     learnt = detector.fit(rows, columns=lesson.columns)
-    metrics = {"abnormal_share": 1.0 - len(rows) / len(ordinary), "odd_days": float(len(odd))}
+    metrics = {
+        "abnormal_share": int((abnormal & ~planned).sum()) / len(ordinary),
+        "incident_share": int((known & ~planned).sum()) / len(ordinary),
+        "odd_days": float(len(odd)),
+    }
     if champion is None or scores is None:
         passed, reason = True, _first(odd)
     elif objection := _objection(lesson, rows, odd, metrics["abnormal_share"]):
         passed, reason = False, objection
     else:
-        passed, reason, figures = compare(champion, scores, learnt, frame, lesson.alarms_per_day, planned)
+        passed, reason, figures = compare(champion, scores, learnt, frame, lesson.alarms_per_day, planned | known)
         metrics |= figures
     reference = drift.reference(rows, learnt.columns, learnt.held_scores)
     return Learnt(learnt, rows, passed, reason, metrics, reference, _influence(learnt, rows))
@@ -113,13 +122,14 @@ def compare(
     challenger: "Detector",
     frame: pl.DataFrame,
     alarms_per_day: float,
-    planned: pl.Series | None = None,
+    explained: pl.Series | None = None,
 ) -> tuple[bool, str, dict[str, float]]:
     """Whether the challenger may replace the champion, whose `scores` of `frame` are known; the reason and figures.
 
-    Rows of `frame` that are `planned` work count neither as alarms nor as found.
+    Rows of `frame` that are `explained`, by planned work or a known incident, count neither as alarms nor as found:
+    whoever alarms there is right.
     """
-    counts = np.ones(len(frame), dtype=bool) if planned is None else ~planned.to_numpy()
+    counts = np.ones(len(frame), dtype=bool) if explained is None else ~explained.to_numpy()
     first = max(0, len(frame) - round(_INJECTED_DAYS * DAY_S / champion.step_s))
     both = [name for name in challenger.columns if name in champion.columns and name in frame.columns]
     spoilt, injections = inject(frame[first:], both, step_s=champion.step_s)
@@ -213,7 +223,7 @@ def _influence(learnt: "Detector", rows: pl.DataFrame) -> dict[str, float]:
     return dict(sorted(zip(scores.columns, shares.tolist(), strict=True), key=lambda item: -item[1]))
 
 
-def _within(frame: pl.DataFrame, spans: Sequence[tuple[datetime, datetime]]) -> pl.Series:
+def _within(frame: pl.DataFrame, spans: Sequence[Span]) -> pl.Series:
     """Which rows lie in one of the spans, ends not included."""
     stamp = frame["timestamp"]
     found = pl.repeat(value=False, n=len(frame), dtype=pl.Boolean, eager=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from hps_platform.analysis import incidents as together
 from hps_platform.analysis import maintenance
 from hps_platform.analysis.budget import DEFAULT as DEFAULT_BUDGET
 from hps_platform.detection import drift, peers
@@ -19,12 +20,14 @@ from hps_platform.detection.cards import card
 from hps_platform.detection.promotion import Learnt, Lesson, learn
 from hps_platform.errors import HpsError, ModelNotFound, ModelUntrusted, NotEnoughData, SettingsError, one_of_many
 from hps_platform.model_registry import ModelRegistry
-from hps_platform.store import minutes, model_files, servers
+from hps_platform.store import incidents, minutes, model_files, servers
 from hps_platform.store.database import Database
 from hps_platform.store.model_files import ModelFile
 from hps_platform.store.servers import Server
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from hps_platform.analysis.detector import Detector
 
 logger = logging.getLogger(__name__)
@@ -259,6 +262,7 @@ def _lesson(
     start = now - timedelta(days=days)
     with db.connection() as conn:
         frame = minutes.read(conn, server.id, start, now).select("timestamp", *minutes.FEATURES)
+        known = incidents.spans(conn, server.id, start, now)
     rival, reference = None, None
     if champion is not None:
         rival, reference = _rival(db, registry, model_name(server.id), champion)
@@ -266,10 +270,16 @@ def _lesson(
         frame=frame,
         columns=minutes.FEATURES,
         planned=maintenance.windows(server.settings, start, now),
+        incidents=together.unlearnt(known, max(start, _first(frame, now)), now),
         champion=rival,
         reference=reference,
         alarms_per_day=budget,
     )
+
+
+def _first(frame: "pl.DataFrame", now: datetime) -> datetime:
+    """When the minutes begin: a young server has no fourteen days of which a quarter may be left out."""
+    return now if frame.is_empty() else frame["timestamp"][0]
 
 
 def _rival(

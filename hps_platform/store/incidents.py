@@ -271,6 +271,18 @@ def quiet(
     return rows.fetchall()
 
 
+def spans(conn: Connection[Any], server_id: int, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """When a server's incidents that touch [`start`, `end`) were on it, in order, without false alarms."""
+    return conn.execute(
+        """
+        SELECT part.started_at, part.ended_at FROM incident_servers AS part JOIN incidents ON id = incident_id
+        WHERE server_id = %s AND part.ended_at > %s AND part.started_at < %s AND state <> 'false_alarm'
+        ORDER BY part.started_at
+        """,
+        (server_id, start, end),
+    ).fetchall()
+
+
 # Reading ----------------------------------------------------------------------------------------------------------
 
 _PARTS = """

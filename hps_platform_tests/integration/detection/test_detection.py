@@ -238,3 +238,20 @@ def test_runs_of_one_day_are_one_run(scored: Platform) -> None:
     assert count == before + 1
     assert runs[0]["total_points_analyzed"] == 60 + 1
     assert runs[0]["run_id"] != str(uuid4())
+
+
+def test_incidents_are_left_out_of_training_but_false_alarms_are_not(scored: Platform) -> None:
+    def share() -> float:
+        version = detection.train(scored.db, scored.registry, scored.busy, now=END).version
+        run_id = scored.registry.version(f"hps.{scored.busy}", version).run_id
+        return scored.registry.run(run_id)[1]["incident_share"]
+
+    detection.refresh_incidents(scored.db, now=END)
+    found, count = detection.list_incidents(scored.db, server_id=scored.busy, end=END)
+    assert any(in_hog(one["peak_at"]) for one in found)
+    before = share()
+    assert 40 / 4_320 < before <= 0.25
+    for one in found:
+        detection.false_alarm(scored.db, one["id"], "ada")
+    assert count > 0
+    assert share() == 0

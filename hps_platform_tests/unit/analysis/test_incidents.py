@@ -54,6 +54,26 @@ def test_same_time_and_same_kind_on_enough_servers_is_one_incident() -> None:
     assert [len(one.episodes) for one in incidents.incidents(episodes, 500)] == [1] * 5
 
 
+def test_incidents_are_no_lesson_but_an_endless_one_is_in_the_end() -> None:
+    def hours(*numbers: float) -> list[tuple[float, float]]:
+        spans = [(at(begin), at(until)) for begin, until in zip(numbers[::2], numbers[1::2], strict=True)]
+        found = incidents.unlearnt(spans, NOW, at(240))
+        return [((begin - NOW) / timedelta(hours=1), (until - NOW) / timedelta(hours=1)) for begin, until in found]
+
+    def at(hour: float) -> datetime:
+        return NOW + timedelta(hours=hour)
+
+    assert hours(-3, -1, 10, 11, 11.5, 12, 239, 260) == [(9.75, 13), (238.75, 240)]
+    assert hours(-1, 2) == [(0, 3)]
+    assert hours(100, 400) == [(99.75, 125)]  # its first day
+    assert hours(*(number for day in range(9) for number in (24 * day + 1, 24 * day + 23))) == [
+        (0.75, 24),
+        (24.75, 48),
+        (48.75, 62.25),  # a quarter of all, the oldest first
+    ]
+    assert incidents.unlearnt([(NOW, at(5))], at(240), at(240)) == []
+
+
 def test_how_grave_it_is() -> None:
     def of(score: float, *servers: int) -> incidents.Incident:
         rows = [minute for server in servers for minute in minutes([0], server=server, score=score)]

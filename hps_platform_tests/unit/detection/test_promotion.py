@@ -1,13 +1,14 @@
 """The gate: which challengers replace a champion."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
 from hps_platform.analysis import detector
+from hps_platform.analysis.incidents import unlearnt
 from hps_platform.detection.promotion import Learnt, Lesson, compare, learn
 from hps_platform.errors import NotEnoughData
 from hps_platform_tests.unit.analysis.series import START, metrics
@@ -45,7 +46,7 @@ def poisoned(frame: pl.DataFrame, start: float, days: float) -> pl.DataFrame:
 def test_the_first_model_passes_and_leaves_an_outage_out(first: Learnt) -> None:
     assert first.passed
     assert first.reason == "the first model of this server; left out: 2026-03-07, unlike any other day"
-    assert first.metrics == {"abnormal_share": pytest.approx(0.1), "odd_days": 1.0}
+    assert first.metrics == {"abnormal_share": pytest.approx(0.1), "incident_share": 0.0, "odd_days": 1.0}
     assert first.rows.filter(during(5, 1)).is_empty()
     assert set(first.influence) == set(COLUMNS)
     assert sum(first.influence.values()) == pytest.approx(1, abs=0.01)
@@ -77,6 +78,35 @@ def test_planned_work_is_neither_learnt_nor_an_outage(first: Learnt) -> None:
     found = learn(replace(lesson(first, poisoned(newest(), 9, 1)), planned=[planned]))
     assert found.passed, found.reason
     assert found.metrics["odd_days"] == 0
+    assert found.rows.filter(during(9, 1)).is_empty()
+
+
+def hours_of_trouble() -> tuple[pl.DataFrame, list[tuple[datetime, datetime]]]:
+    """Three hours of different days in which the server stood still, and what is not learnt of them."""
+    frame, spans = newest(), []
+    for day in (7.3, 9.4, 11.6):
+        frame = poisoned(frame, day, 1 / 24)
+        spans.append((START + timedelta(days=day), START + timedelta(days=day, hours=1)))
+    return frame, unlearnt(spans, frame["timestamp"][0], frame["timestamp"][-1])
+
+
+def test_a_known_incident_is_neither_learnt_nor_an_alarm_of_the_replay(first: Learnt) -> None:
+    frame, spans = hours_of_trouble()
+    unknown, known = learn(lesson(first, frame)), learn(replace(lesson(first, frame), incidents=spans))
+    assert known.passed, known.reason
+    assert known.metrics["incident_share"] == pytest.approx(3 * 2.25 / 240, rel=0.1)
+    assert known.metrics["abnormal_share"] == unknown.metrics["abnormal_share"]
+    assert all(known.rows.filter(pl.col("timestamp").is_between(*span, closed="left")).is_empty() for span in spans)
+    for model in ("champion", "challenger"):
+        rate = f"{model}_alarms_per_day"
+        assert known.metrics[rate] < unknown.metrics[rate]
+
+
+def test_an_outage_stays_one_when_it_is_a_known_incident(first: Learnt) -> None:
+    outage = (START + timedelta(days=9), START + timedelta(days=10))
+    found = learn(replace(lesson(first, poisoned(newest(), 9, 1)), incidents=[outage]))
+    assert not found.passed
+    assert "hold an outage" in found.reason
     assert found.rows.filter(during(9, 1)).is_empty()
 
 
