@@ -90,7 +90,7 @@ class ModelNotFound(NotFound):
 
 
 class ModelUntrusted(HpsError):
-    """A model's file is not the one that was registered: it is not loaded."""
+    """A model's file is not the one that was registered, or of another release: it is not loaded."""
 
 
 class NotEnoughData(HpsError):

@@ -13,7 +13,7 @@ FEATURES = [rollups_key(FAMILIES[name]) for name in minutes.FAMILIES]
 
 
 class Training(dg.Config):
-    """`only_due`: leave servers alone whose champion is younger than a week."""
+    """`only_due`: leave servers alone whose champion can be opened and is younger than a week."""
 
     only_due: bool = True
 
@@ -37,6 +37,8 @@ def champions(context: dg.AssetExecutionContext, platform: Platform, config: Tra
     rejected = {one.hostname: one.reason for one in report.trained if not one.promoted}
     for server, reason in rejected.items():
         context.log.warning("the new model of %s was rejected: %s", server, reason)
+    for server, reason in report.refused.items():
+        context.log.warning("the champion of %s can't be opened, it is trained anew: %s", server, reason)
     for server, reason in report.failed.items():
         context.log.warning("server %s keeps its model: %s", server, reason)
     return dg.MaterializeResult(
@@ -45,6 +47,7 @@ def champions(context: dg.AssetExecutionContext, platform: Platform, config: Tra
             "rejected": rejected,
             "borrowed": {one.hostname: one.borrowed_from for one in report.trained if one.borrowed_from},
             "drifted": report.drifted,
+            "refused": report.refused,
             "kept": len(report.kept),
             "failed": {str(server): reason for server, reason in report.failed.items()},
             "mlflow": dg.MetadataValue.url(settings.tracking_uri),
@@ -87,5 +90,5 @@ hourly = dg.ScheduleDefinition(
     job=train_models,
     cron_schedule="17 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Trains servers without a model once they have a day of history, others weekly and on drift.",
+    description="Trains servers without a usable model once they have a day of history, others weekly and on drift.",
 )

@@ -403,7 +403,7 @@ def _covered(row: Mapping[str, Any], now: datetime) -> tuple[str, str]:
         return "silent", f"There are no samples of the last {DAYS} days: {ago}."
     if now - last > _STALE:
         return "silent", f"No samples came since {last:%Y-%m-%d %H:%M} UTC: what happened after that is not judged."
-    if row["scored_until"] is None:
+    if row["scored_until"] is None or last - row["scored_until"] > _STALE:
         return "learning", _learning(row)
     missing = [name for name in SOURCES if name not in row["newest"] or now - row["newest"][name] > SILENT]
     if missing:
@@ -413,6 +413,9 @@ def _covered(row: Mapping[str, Any], now: datetime) -> tuple[str, str]:
 
 
 def _learning(row: Mapping[str, Any]) -> str:
+    if row["scored_until"] is not None:
+        until = f"{row['scored_until']:%Y-%m-%d %H:%M} UTC"
+        return f"What happened after {until} is not judged yet: scoring is behind, or a new model is due."
     if "vmstat" not in row["newest"]:
         return "No vmstat samples came: without them nothing is judged."
     hours = row["minutes"] / 60

@@ -16,7 +16,7 @@ import polars as pl
 
 from hps_platform.analysis.budget import DEFAULT as DEFAULT_BUDGET
 from hps_platform.detection.training import model_name
-from hps_platform.errors import InvalidInput, ModelNotFound, RegistryUnavailable, one_of_many
+from hps_platform.errors import InvalidInput, ModelNotFound, ModelUntrusted, RegistryUnavailable, one_of_many
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.store import detections, minutes, model_files, servers, suppressions, thresholds
 from hps_platform.store.database import Database
@@ -359,7 +359,10 @@ def _model(db: Database, registry: ModelRegistry, server_id: int, version: int) 
     name = model_name(server_id)
     with db.connection() as conn:
         known = model_files.model_file(conn, name, version)
-    return _Model(registry.load(name, version, known.sha256), str(version))
+    try:
+        return _Model(registry.load(name, version, known.sha256), str(version))
+    except ModelUntrusted as error:
+        raise ModelUntrusted(f"nothing is judged until the next hourly training: {error}") from error
 
 
 def _days(rows: pl.DataFrame) -> list[date]:

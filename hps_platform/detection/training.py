@@ -60,11 +60,13 @@ class Trained:
 @dataclass
 class TrainingReport:
     """`trained`: new versions, promoted or not; `kept`: servers whose model is still young enough; `drifted`: those
-    that no longer look like what their champion learnt; `failed`: reasons by hostname."""
+    that no longer look like what their champion learnt; `refused`: why a champion can't be opened, by hostname;
+    `failed`: reasons by hostname."""
 
     trained: list[Trained] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     drifted: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -115,18 +117,18 @@ def train_all(
     budget: float = DEFAULT_BUDGET,
     workers: Workers | None = None,
 ) -> TrainingReport:
-    """Trains every active server, or with `only_due` those without a model, with one that is due for renewal, or that
-    have drifted.
+    """Trains every active server, or with `only_due` those without a model that can be opened, with one that is due for
+    renewal, or that have drifted.
 
     A server with less than a day of history gets a copy of the model of a peer: same operating system, most tags in
     common. A server that fails is reported and does not stop the others; only an MLflow or PostgreSQL that is away
     does.
     """
     now = now or datetime.now(UTC)
-    champions = registry.champions()
     report = TrainingReport()
     with db.connection() as conn:
         active = servers.list_servers(conn, active_only=True)
+    champions = _opened(db, registry, active, report)
     chosen = _due_servers(db, active, champions, now, report) if only_due else active
     stopped: list[HpsError] = []
 
@@ -212,10 +214,33 @@ def _attempt(server: Server, lesson: Lesson) -> tuple[Server, Learnt | Exception
     return server, outcome, time.perf_counter() - started
 
 
+def _opened(db: Database, registry: ModelRegistry, active: list[Server], report: TrainingReport) -> dict[str, int]:
+    """The champions that this program can open; why others can't be goes into `report.refused`.
+
+    One that was made by another release, or is not the file that was registered, is none: scoring refuses it too.
+    """
+    champions = registry.champions()
+    for server in active:
+        name = model_name(server.id)
+        if name in champions:
+            try:
+                with db.connection() as conn:
+                    file = model_files.model_file(conn, name, champions[name])
+                registry.load(name, champions[name], file.sha256)
+            except (ModelNotFound, ModelUntrusted) as error:
+                logger.warning("the champion of %s can't be opened: %s", server.hostname, error)
+                report.refused[server.hostname] = str(error)
+                del champions[name]
+    return champions
+
+
 def _due_servers(
     db: Database, active: list[Server], champions: Mapping[str, int], now: datetime, report: TrainingReport
 ) -> list[Server]:
-    """Those of the servers that are due; the others go into `report.kept`, all that have drifted into `drifted`."""
+    """Those of the servers that are due; the others go into `report.kept`, all that have drifted into `drifted`.
+
+    One without a champion is due whatever became of its newest model.
+    """
     with db.connection() as conn:
         newest, measured = model_files.newest(conn), model_files.drifts(conn)
     chosen = []
@@ -225,14 +250,11 @@ def _due_servers(
         with db.connection() as conn:
             oldest = minutes.oldest(conn, server.id)
             if champion is not None and drift.stale(measured, name, champion, now):
-                try:
-                    last = drift.measure(conn, server.id, name, champion, now)
-                except ModelNotFound as error:  # scoring says so too; a new model mends it
-                    logger.warning("the drift of %s can't be measured: %s", server.hostname, error)
+                last = drift.measure(conn, server.id, name, champion, now)
         drifted = last is not None and last.version == champion and last.drifted
         if drifted:
             report.drifted.append(server.hostname)
-        if _due(model, oldest, now, drifted=drifted):
+        if champion is None or _due(model, oldest, now, drifted=drifted):
             chosen.append(server)
         else:
             report.kept.append(server.id)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hps_platform import __version__
 from hps_platform.analysis.detector import Detector, restore
+from hps_platform.errors import ModelUntrusted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,10 +40,19 @@ def dump(detector: Detector) -> bytes:
 
 
 def parse(content: bytes) -> Detector:
-    """The detector of a file that is known to be ours: opening any other would run what it says."""
+    """The detector of a file that is known to be ours: opening any other would run what it says.
+
+    `ModelUntrusted` for one that another release, or another scikit-learn, has written and this one can't open.
+    """
     import joblib
 
-    return restore(joblib.load(io.BytesIO(content)))
+    try:
+        state = joblib.load(io.BytesIO(content))
+    except Exception as error:  # unpickling fails in as many ways as there are classes
+        raise ModelUntrusted(
+            f"the model's file can't be opened ({type(error).__name__}: {error}): train anew"
+        ) from error
+    return restore(state)
 
 
 def files(

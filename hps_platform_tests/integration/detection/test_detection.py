@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hps_platform import detection
+from hps_platform.analysis import detector
 from hps_platform.errors import Conflict, InvalidInput, ModelNotFound, ModelUntrusted, NotEnoughData, NotFound
 from hps_platform.model_registry import ModelRegistry
 from hps_platform.store import minutes, model_files
@@ -238,6 +239,29 @@ def test_runs_of_one_day_are_one_run(scored: Platform) -> None:
     assert count == before + 1
     assert runs[0]["total_points_analyzed"] == 60 + 1
     assert runs[0]["run_id"] != str(uuid4())
+
+
+def test_a_champion_of_another_release_is_refused_and_replaced_within_the_hour(
+    scored: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade: what is registered was written by a release with another format."""
+    name, now = f"hps.{scored.busy}", END + timedelta(hours=2)
+    old = scored.registry.champions()[name]
+    upgraded = ModelRegistry(scored.registry.tracking_uri, cache_dir=tmp_path)
+    monkeypatch.setattr(detector, "FORMAT", detector.FORMAT + 1)
+
+    report = detection.score_new(scored.db, upgraded, now=now)
+    assert report.skipped["busy"].startswith("nothing is judged until the next hourly training: the model's format is")
+    with pytest.raises(ModelUntrusted):
+        detection.run_on_demand(scored.db, upgraded, scored.busy, HOG_START, HOG_END)
+
+    trained = detection.train_all(scored.db, upgraded, now=END, only_due=True)
+    assert trained.refused.keys() == {"busy"}
+    (one,) = trained.trained
+    assert (one.hostname, one.promoted, one.reason) == ("busy", True, "the first model of this server")
+    assert upgraded.champions()[name] == one.version > old
+    assert "busy" not in detection.score_new(scored.db, upgraded, now=now).skipped
+    assert detection.train_all(scored.db, upgraded, now=END, only_due=True).kept == [scored.busy]
 
 
 def test_incidents_are_left_out_of_training_but_false_alarms_are_not(scored: Platform) -> None:

@@ -198,6 +198,13 @@ def test_what_is_watched_and_why_not(db: Database) -> None:
     assert "No samples came since" in second["text"]
     assert third["state"] == "off"
     score(db, 1, [], until=5)
+    behind = detection.coverage(db, now)[0]
+    assert behind["state"] == "learning"
+    assert behind["text"] == (
+        "What happened after 2026-03-02 10:05 UTC is not judged yet: scoring is behind, or a new model is due."
+    )
+    today = int((now - START) / timedelta(minutes=1))
+    score(db, 1, [], since=today - 5, until=today)
     watched = detection.coverage(db, now)[0]
     assert watched["state"] == "partly"
     assert watched["text"] == "No samples of iostat came for a day. Not judged: Busiest disk, Disk throughput."

@@ -1,5 +1,6 @@
 """The registry's own part: names, the cache, and what it says when MLflow is away."""
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -47,13 +48,13 @@ def test_a_cached_file_with_another_hash_is_not_opened(registry: ModelRegistry, 
         registry.load("hps.1", 1, "0" * 64)
 
 
-def test_a_model_of_another_format_is_refused(registry: ModelRegistry, tmp_path: Path) -> None:
-    import hashlib
-
+def test_a_model_of_another_release_is_refused(registry: ModelRegistry, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     joblib.dump({"format": 0}, buffer)
-    path = tmp_path / "hps.1" / "1" / FILE
-    path.parent.mkdir(parents=True)
-    path.write_bytes(buffer.getvalue())
-    with pytest.raises(ModelUntrusted, match="train anew"):
-        registry.load("hps.1", 1, hashlib.sha256(buffer.getvalue()).hexdigest())
+    gone = b"\x80\x04csklearn.ensemble\nGoneForest\n."  # a class that this scikit-learn doesn't have
+    for version, content in enumerate((buffer.getvalue(), gone), 1):
+        path = tmp_path / "hps.1" / str(version) / FILE
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        with pytest.raises(ModelUntrusted, match="train anew"):
+            registry.load("hps.1", version, hashlib.sha256(content).hexdigest())
