@@ -60,6 +60,7 @@ def _demo(loaded: platform_settings.Settings, seed: int, days: float) -> None:
     console.print("  Overview    the fleet, worst first; open a server with trouble")
     console.print("  Live        choose three servers: a point every two seconds")
     console.print("  Anomalies   what was found in the history, and why")
+    console.print("Forecasts are being made and follow within minutes: hps forecast shows them.")
     console.print("The stack goes on running: hps status shows it, hps down ends it.")
     console.print("hps demo --score rates the detector against the simulator's timetable.")
 

@@ -102,6 +102,7 @@ class Ready:
 def run(settings: Settings, *, seed: int, days: float, echo: Echo, ready: Callable[[Ready], None]) -> State:
     """Starts the stack and completes the demo; safe to call again after an interruption at any point.
 
+    The first forecasts are begun in the end and not waited for: Dagster makes them while people look at the rest.
     `ready` is called once the app can be used, while history is still being prepared.
     """
     state = _state(settings, seed, days)
@@ -122,6 +123,7 @@ def run(settings: Settings, *, seed: int, days: float, echo: Echo, ready: Callab
         if not state.complete:
             _prepare(running.settings, database, state, tell)
     tell("complete", 1.0, finished=True)
+    _forecast(running.settings, state)
     return state
 
 
@@ -201,10 +203,7 @@ def enrol(settings: Settings, database: Database, state: State, local: sshd.Loca
 
 def _prepare(settings: Settings, database: Database, state: State, tell: Echo) -> None:
     def step(name: str, work: Callable[[], Any]) -> None:
-        if name not in state.done:
-            work()
-            state.done.append(name)
-            state.save(settings.data_dir)
+        _once(settings, state, name, work)
 
     with Orchestrator(settings.dagster_address) as dagster:
         step("seeded", lambda: _seed(settings, state, tell))
@@ -215,6 +214,19 @@ def _prepare(settings: Settings, database: Database, state: State, tell: Echo) -
         step("trained", lambda: dagster.run("train_models", {"models__champions": {"only_due": False}}))
         tell("scoring the whole history", _TRAINED)
         step("scored", lambda: dagster.run("score_minutes", {"detection__anomalies": {"whole_history": True}}))
+
+
+def _forecast(settings: Settings, state: State) -> None:
+    """Begins the first forecasts; the others are made each night."""
+    with Orchestrator(settings.dagster_address) as dagster:
+        _once(settings, state, "forecasts begun", lambda: dagster.launch("make_forecasts"))
+
+
+def _once(settings: Settings, state: State, name: str, work: Callable[[], Any]) -> None:
+    if name not in state.done:
+        work()
+        state.done.append(name)
+        state.save(settings.data_dir)
 
 
 def _seed(settings: Settings, state: State, tell: Echo) -> None:

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from hps_platform_tests.e2e.browser import NARROW, PATIENCE_MS, WIDE, OpenPage
 from hps_platform_tests.e2e.demo import DemoApp
+from hps_platform_tests.waiting import until
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -83,6 +84,20 @@ def test_overview_shows_the_whole_fleet(open_page: OpenPage, demo_app: DemoApp) 
     expect(page.locator("#overview-body table").first.locator("tbody tr")).to_have_count(count)
     before = page.get_by_text("As of").inner_text()
     expect(page.get_by_text("As of")).not_to_have_text(before, timeout=PATIENCE_MS)  # it renews itself
+
+
+def test_forecasts_are_made_without_waiting_for_the_night(demo_app: DemoApp) -> None:
+    """Two days of history are too short, and each series says so."""
+    server = next(iter(three_servers(demo_app)))
+    with closing(demo_app.client()) as client:
+
+        def made() -> list[dict[str, Any]]:
+            answer = client.get("/api/forecasts/", params={"server_id": server})
+            answer.raise_for_status()
+            return [one for one in answer.json()["results"] if one["made_at"]]
+
+        until(made, 300, "forecasts of a server", every_s=1)
+        assert any("of history: a forecast needs 8 days" in one["reason"] for one in made())
 
 
 def test_live_points_arrive_every_two_seconds_for_three_servers(open_page: OpenPage, demo_app: DemoApp) -> None:
