@@ -128,9 +128,10 @@ class Window(BaseModel):
 
 class Explanation(BaseModel):
     processes: list[Process] = Field(description="The busiest on the strangest server at the peak")
+    absent: list[str] = Field(description="Programs that usually run there at this hour and did not, the busiest first")
     filesystems: list[FileSystem] = Field(description="The fullest there")
     similar: list[Similar] = Field(description="Earlier ones headed by the same metric, on its servers or their peers")
-    nearby: list[Nearby] = Field(description="What collectors told from an hour before to an hour after")
+    nearby: list[Nearby] = Field(description="What collectors told from an hour before to an hour after, and restarts")
     maintenance: list[Window]
 
 

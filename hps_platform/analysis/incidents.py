@@ -172,9 +172,10 @@ def _severity(peak: Minute, set_by: Mapping[str, str]) -> str:
     return chosen or next((name for score, name in _BY_SCORE if peak.score <= score), "low")
 
 
-def sentence(incident: Incident, hostname: str, culprit: str | None = None) -> str:
-    """What a person reads of it; `hostname` is the server of its peak, for `culprit` see `words.sentence`."""
-    told = words.sentence(incident.peak.causes, culprit)
+def sentence(incident: Incident, hostname: str, culprit: str | None = None, absent: Sequence[str] = ()) -> str:
+    """What a person reads of it; `hostname` is the server of its peak, for `culprit` and `absent` see
+    `words.sentence`."""
+    told = words.sentence(incident.peak.causes, culprit, absent)
     if len(incident.episodes) == 1:
         return told
     return f"{len(incident.episodes)} servers at the same time, {hostname} the strangest: {told}"

@@ -14,6 +14,8 @@ from hps_platform.metrics.quantities import quantity
 NOTHING_ALONE = "No single metric stands out; their combination does."
 _WORTH_TELLING = 0.15
 """Share in a score from which a second metric is named."""
+_ABSENT = 2
+"""How many programs that don't run are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,21 @@ def contributions(told: Iterable[Mapping[str, Any]], values: Mapping[str, float]
     ]
 
 
-def sentence(parts: Sequence[Contribution], culprit: str | None = None) -> str:
+def sentence(parts: Sequence[Contribution], culprit: str | None = None, absent: Sequence[str] = ()) -> str:
     """ "Disk hdisk3 busy 98.0 %, usually 12.0 to 30.0 % at this hour; also run queue."
 
-    `culprit` is the disk or interface on which the first metric was measured, or most of it.
+    `culprit` is the disk or interface on which the first metric was measured, or most of it; `absent` are programs
+    that usually run at this hour and don't: "…; backup.sh does not run, as it usually does at this hour."
     """
-    if not parts:
-        return NOTHING_ALONE
+    told = _what_stood_out(parts, culprit) if parts else NOTHING_ALONE
+    if not absent:
+        return told
+    names = " and ".join(absent[:_ABSENT])
+    missing = f"{names} do not run, as they" if len(absent) > 1 else f"{names} does not run, as it"
+    return f"{told.removesuffix('.')}; {missing} usually {'do' if len(absent) > 1 else 'does'} at this hour."
+
+
+def _what_stood_out(parts: Sequence[Contribution], culprit: str | None) -> str:
     first = parts[0]
     text = f"{_named(first.column, culprit)} {quantity(first.observed, unit(first.column))}"
     feature = FEATURES.get(first.column)

@@ -4,22 +4,23 @@ What belongs together is decided in `hps_platform.analysis.incidents`. A false a
 `scoring` honours that as it does thresholds.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from hps_platform.analysis import incidents as together
-from hps_platform.analysis import maintenance, words
+from hps_platform.analysis import jobs, maintenance, words
 from hps_platform.analysis.incidents import Episode, Incident, Minute
 from hps_platform.analysis.minutes import FAMILIES as SOURCES
 from hps_platform.analysis.minutes import LOOPBACKS
 from hps_platform.detection.training import DAYS
 from hps_platform.errors import Conflict
 from hps_platform.metrics import FAMILIES
-from hps_platform.store import events, series, servers, suppressions, thresholds
+from hps_platform.store import events, series, servers, suppressions, thresholds, traces
 from hps_platform.store import incidents as stored
 from hps_platform.store.database import Connection, Database
 from hps_platform.store.incidents import Known, OnServer
@@ -39,6 +40,13 @@ ASIDE = timedelta(minutes=30)
 _MINUTE = timedelta(minutes=1)
 _RECENT = timedelta(minutes=3)
 _STALE = timedelta(hours=1)
+_TOLD = 50
+_LONGEST = timedelta(days=2)
+"""Restarts are looked for from an hour before an incident on, this long at most."""
+_RUNNING_SINCE = timedelta(minutes=5)
+_STARTED_WITHIN = timedelta(minutes=30)
+"""Programs that ran within the first time before this moment of other days are missed if none ran within the second
+time before it today: jobs don't begin on the second, and may have ended early."""
 
 # From which states each step leads where.
 _STEPS = {
@@ -151,6 +159,7 @@ def _keep(
 ) -> None:
     """Writes a new incident, or what has changed of a known one."""
     peak = incident.peak
+    server = registered[peak.server_id]
     same_peak = known is not None and (known.peak_at, known.peak_server_id) == (peak.at, peak.server_id)
     culprit = known.culprit if known is not None and same_peak else _culprit(conn, peak)
     fields: dict[str, Any] = {
@@ -164,7 +173,7 @@ def _keep(
         "head_metric": peak.head,
         "culprit": culprit,
         "causes": [asdict(one) for one in peak.causes],
-        "sentence": together.sentence(incident, registered[peak.server_id].hostname, culprit),
+        "sentence": together.sentence(incident, server.hostname, culprit, _absent(conn, server, peak.at)),
     }
     parts = sorted((_part(one) for one in incident.episodes), key=lambda part: (part.peak_score, part.server_id))
     if known is None:
@@ -207,6 +216,16 @@ def _culprit(conn: Connection, peak: Minute) -> str | None:
     if parts.is_empty() or (feature.summed and 2 * parts["value"][0] < parts["value"].sum()):
         return None
     return str(parts[key][0])
+
+
+def _absent(conn: Connection, server: Server, at: datetime) -> list[str]:
+    """Programs that usually run on the server at this time of its day and did not then."""
+    local = at.astimezone(ZoneInfo(server.settings.get("time_zone", "UTC")))
+    spans = {0: (at - _STARTED_WITHIN, at + _MINUTE)}
+    for back in range(1, jobs.DAYS + 1):
+        then = (local - timedelta(days=back)).astimezone(UTC)
+        spans[back] = (then - _RUNNING_SINCE, then + _MINUTE)
+    return jobs.absent(traces.commands(conn, server.id, spans))
 
 
 def _at(
@@ -322,24 +341,27 @@ def incident(db: Database, incident_id: int) -> dict[str, Any]:
 
     Beside the fields of `list_incidents`: `events` (its life: `at, kind, actor, reason`), `learnt` (what it taught as a
     false alarm), and `explanation`: of the strangest server at the peak `processes` (`command, cpu_pct, rss_kb`, the
-    busiest five) and `filesystems` (`mount, used_pct`, the fullest five); of all its servers `similar` (earlier
-    incidents), `nearby` (`at, server_id, kind, message` from an hour before to an hour after) and `maintenance`
-    (`server_id, start, end`).
+    busiest five), `absent` (programs that usually run at this hour and did not) and `filesystems` (`mount, used_pct`,
+    the fullest five); of all its servers `similar` (earlier incidents), `nearby` (`at, server_id, kind, message` from
+    an hour before to an hour after: what collectors told, and restarts) and `maintenance` (`server_id, start, end`).
     """
     with db.connection() as conn:
         found = stored.shown(conn, incident_id)
         ids = [part["server_id"] for part in found["servers"]]
         start, end = found["started_at"] - NEARBY, found["ended_at"] + NEARBY
+        known = {server_id: servers.get_server(conn, server_id) for server_id in ids}
+        strangest, peak = found["peak_server_id"], found["peak_at"]
         return {
             **found,
             "events": [asdict(one) for one in stored.events(conn, found["id"])],
             "learnt": [asdict(one) for one in suppressions.listing(conn, incident_id=found["id"])],
             "explanation": {
-                "processes": _processes(conn, found["peak_server_id"], found["peak_at"]),
-                "filesystems": _filesystems(conn, found["peak_server_id"], found["peak_at"]),
+                "processes": _processes(conn, strangest, peak),
+                "absent": _absent(conn, known[strangest], peak) if strangest in known else [],
+                "filesystems": _filesystems(conn, strangest, peak),
                 "similar": stored.similar(conn, ids, found["head_metric"], found["started_at"]),
                 "nearby": _nearby(conn, ids, start, end),
-                "maintenance": _maintenance(conn, ids, start, end),
+                "maintenance": _maintenance(known.values(), start, end),
             },
         }
 
@@ -357,18 +379,29 @@ def _filesystems(conn: Connection, server_id: int, at: datetime) -> list[dict[st
 
 
 def _nearby(conn: Connection, ids: Sequence[int], start: datetime, end: datetime) -> list[dict[str, Any]]:
-    found = [one for server_id in ids for one in events.list_events(conn, server_id=server_id, start=start, end=end)]
-    return [
+    """What collectors told, and restarts; the oldest first, at most fifty and never without a restart."""
+    told: list[dict[str, Any]] = [
         {"at": one.at, "server_id": one.server_id, "kind": one.kind, "message": one.message}
-        for one in sorted(found, key=lambda one: one.at)[:50]
-    ]
-
-
-def _maintenance(conn: Connection, ids: Sequence[int], start: datetime, end: datetime) -> list[dict[str, Any]]:
-    return [
-        {"server_id": server_id, "start": begin, "end": until}
         for server_id in ids
-        for begin, until in maintenance.windows(servers.get_server(conn, server_id).settings, start, end)
+        for one in events.list_events(conn, server_id=server_id, start=start, end=end)
+    ]
+    restarted: list[dict[str, Any]] = [
+        {"at": one.at, "server_id": one.server_id, "kind": "restarted", "message": _restarted(one)}
+        for one in traces.restarts(conn, ids, start, min(end, start + _LONGEST))
+    ]
+    told = sorted(told, key=lambda one: one["at"])[: max(0, _TOLD - len(restarted))]
+    return sorted([*told, *restarted], key=lambda one: one["at"])
+
+
+def _restarted(one: traces.Restart) -> str:
+    return f"restarted after {one.before:%H:%M:%S} UTC: the packet counters of all its interfaces began anew"
+
+
+def _maintenance(known: Iterable[Server], start: datetime, end: datetime) -> list[dict[str, Any]]:
+    return [
+        {"server_id": server.id, "start": begin, "end": until}
+        for server in known
+        for begin, until in maintenance.windows(server.settings, start, end)
     ]
 
 

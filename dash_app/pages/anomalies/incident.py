@@ -24,6 +24,7 @@ _STEPS = {
     "false-alarm": ("False alarm", ("open", "acknowledged", "resolved")),
     "reopen": ("Open again", ("acknowledged", "resolved", "false_alarm")),
 }
+_NAMED = 5
 _HAPPENED = {
     "opened": "Opened",
     "acknowledged": "Acknowledged",
@@ -231,12 +232,19 @@ def _moment(found: Mapping[str, Any], explanation: Mapping[str, Any], names: Map
             parts.table(head, processes, caption="The busiest processes", min_width=320)
             if processes
             else dmc.Text("No processes were sampled then.", size="sm", c="dimmed"),
+            _absent(explanation["absent"]),
             dmc.Title("Fullest file systems", order=3, size="h6", mt="sm"),
             parts.facts_table(full) if full else dmc.Text("None was sampled then.", size="sm", c="dimmed"),
         ],
         title="What ran at its peak",
         h="100%",
     )
+
+
+def _absent(programs: Sequence[str]) -> Any:
+    if not programs:
+        return None
+    return dmc.Text(f"Usual at this hour and not running: {text.listing(list(programs), _NAMED)}.", size="sm", mt="xs")
 
 
 def _around(explanation: Mapping[str, Any], names: Mapping[int, str]) -> Any:
@@ -265,7 +273,7 @@ def _around(explanation: Mapping[str, Any], names: Mapping[int, str]) -> Any:
             if similar
             else dmc.Text("None is known of the same metric, here or on its like.", size="sm", c="dimmed"),
             dmc.Title("Nearby", order=3, size="h6", mt="sm"),
-            *(lines or [dmc.Text("Collectors told nothing, no maintenance.", size="sm", c="dimmed")]),
+            *(lines or [dmc.Text("Collectors told nothing, no restart, no maintenance.", size="sm", c="dimmed")]),
         ],
         title="Similar ones before",
         h="100%",

@@ -11,7 +11,7 @@ from hps_platform import detection
 from hps_platform.detection import scoring
 from hps_platform.errors import Conflict, NotFound
 from hps_platform.metrics import FAMILIES
-from hps_platform.store import suppressions, thresholds
+from hps_platform.store import rollups, suppressions, thresholds
 from hps_platform.store.database import Database
 from hps_platform_tests.integration.detection.samples import land
 from hps_platform_tests.integration.detection.scored import START, at, score
@@ -176,6 +176,56 @@ def test_minutes_in_a_maintenance_window_make_no_incident(db: Database) -> None:
     (one,), _ = detection.list_incidents(db)
     assert one["started_at"] == at(45)
     assert [span["end"] for span in detection.incident(db, one["id"])["explanation"]["maintenance"]] == [at(30)]
+
+
+def land_processes(db: Database, days: range, command: str, *, pid: int = 100) -> None:
+    """It and a daemon, each minute round the beginning, on days so far back."""
+    schema = FAMILIES["process"].frame_schema
+    rows = [
+        {"server_id": 1, "timestamp": at(minute) - timedelta(days=back), "pid": pid + number, "command": name}
+        | {"cpu_pct": 20.0}
+        for back in days
+        for minute in (-2, -1, 0, 1)
+        for number, name in enumerate(("/usr/sbin/syslogd", command.format(back)))
+    ]
+    with db.connection() as conn:
+        land(conn, {"process": pl.DataFrame(rows, schema=schema)})
+    with db.connection() as conn:
+        rollups.refresh(conn)
+
+
+def test_a_backup_that_does_not_run_is_told(db: Database) -> None:
+    land_processes(db, range(1, 8), "/bin/ksh /opt/bin/backup.sh --day {}")
+    land_processes(db, range(1), "/usr/bin/find /data")
+    score(db, 1, {0: -0.6, 1: -0.5}, until=20)
+    assert refreshed(db) == (1, 0, 0, 0, 0)
+    assert refreshed(db) == (0, 0, 0, 0, 0)
+    found = detection.incident(db, 1)
+    assert found["sentence"].endswith("at this hour; backup.sh does not run, as it usually does at this hour.")
+    assert found["explanation"]["absent"] == ["backup.sh"]
+
+    score(db, 1, {0: -0.6, 1: -0.7}, until=20)
+    land_processes(db, range(1), "/bin/sh -c backup.sh", pid=200)
+    assert refreshed(db) == (0, 1, 0, 0, 0)
+    assert "backup.sh" not in detection.incident(db, 1)["sentence"]
+
+
+def test_a_restart_is_told_nearby(db: Database) -> None:
+    """Counters of all interfaces begin anew; one that flows over says nothing, nor does an idle interface."""
+    schema = FAMILIES["netstat"].frame_schema
+    counts = {"en0": [9_000, 9_100, 40, 90], "en1": [5_000, 20, 10, 15], "en2": [0, 0, 0, 0]}
+    rows = [
+        {"server_id": 1, "timestamp": at(minute), "interface": name, "ipkts": count, "opkts": count}
+        for name, counted in counts.items()
+        for minute, count in enumerate(counted)
+    ]
+    with db.connection() as conn:
+        land(conn, {"netstat": pl.DataFrame(rows, schema=schema)})
+    score(db, 1, [3, 4], until=20)
+    refreshed(db)
+    (told,) = detection.incident(db, 1)["explanation"]["nearby"]
+    assert (told["at"], told["kind"]) == (at(2), "restarted")
+    assert told["message"] == "restarted after 10:01:00 UTC: the packet counters of all its interfaces began anew"
 
 
 def test_what_is_watched_and_why_not(db: Database) -> None:

@@ -149,6 +149,7 @@ def incident(number: int = 7, *, state: str = "open", servers: Sequence[int] = (
         ],
         "explanation": {
             "processes": [{"command": "/usr/bin/tar -cf", "cpu_pct": 88.0, "rss_kb": None}],
+            "absent": ["backup.sh"],
             "filesystems": [{"mount": "/backup", "used_pct": 97.5}],
             "similar": [
                 {
