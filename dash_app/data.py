@@ -317,6 +317,12 @@ class Data:
         """One scored minute of the scheduled scoring, fields as in `anomalies`; `NotFound`."""
         return detection.anomaly(self.db, server_id, timestamp)
 
+    def attribution(self, server_id: int, timestamp: datetime) -> dict[str, Any]:
+        """Shapley values of the forest's score of that minute, worked out now: `forest_score, expected, values` (by
+        metric, the most anomalous first), `background, model_version`. `NotFound`, `NotEnoughData`, `ModelUntrusted`,
+        `RegistryUnavailable` for a model that is not in the cache."""
+        return detection.attribution(self.db, self.registry, server_id, timestamp)
+
     def scored_minutes(self, server_id: int, start: datetime, end: datetime) -> "pl.DataFrame":
         """Scheduled scores, ascending: `timestamp, anomaly_score, is_anomaly`, then one column a feature
         (`cpu_busy_pct, run_queue, …, us, sy, idle`; null where nothing is known)."""

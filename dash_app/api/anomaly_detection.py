@@ -122,6 +122,25 @@ class PlotData(BaseModel):
     is_anomaly: list[bool]
 
 
+class MinuteQuery(BaseModel):
+    server_id: ServerId
+    timestamp: Instant = Field(description="The minute, as scheduled scoring told it")
+
+
+class Attribution(BaseModel):
+    """`expected` and all of `values` add up to `forest_score`."""
+
+    server_id: ServerId
+    timestamp: Instant
+    model_version: str
+    forest_score: float = Field(description="The forest's own decision function; lower is more anomalous")
+    expected: float = Field(description="Its mean over usual minutes of the day before")
+    values: dict[str, float] = Field(
+        description="By metric its exact Shapley value, the most anomalous first; negative: it made the minute stranger"
+    )
+    background: int = Field(description="How many usual minutes stand in for what a metric might have been")
+
+
 class ThresholdFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -206,6 +225,18 @@ def plot_data(asked: Annotated[PlotQuery, Query()], data: DataDep) -> PlotData:
         anomaly_score=[_finite(value) for value in frame["anomaly_score"]],
         is_anomaly=frame["is_anomaly"].cast(pl.Boolean).fill_null(False).to_list(),
     )
+
+
+@router.get(
+    "/attribution/",
+    responses={409: {"model": Problem, "description": "The minute's model can't be opened any more"}},
+)
+def attribution(asked: Annotated[MinuteQuery, Query()], data: DataDep) -> Attribution:
+    """What each metric has to do with the Isolation Forest's score of one minute; worked out on request."""
+    data.server(asked.server_id)
+    minute = asked.timestamp.replace(second=0, microsecond=0)
+    found = data.attribution(asked.server_id, minute)
+    return Attribution(server_id=asked.server_id, timestamp=minute, **found)
 
 
 @router.get("/runs/")

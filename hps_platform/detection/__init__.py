@@ -4,6 +4,7 @@ It joins the detector (`hps_platform.analysis`), the tables (`hps_platform.store
 (`hps_platform.model_registry`). Assets, API and command line call what is named here.
 """
 
+from hps_platform.detection.attribution import attribution
 from hps_platform.detection.champions import events as model_events
 from hps_platform.detection.champions import last_events, promote, rejected, rollback
 from hps_platform.detection.drift import drifts
@@ -49,6 +50,7 @@ __all__ = [
     "add_threshold",
     "anomalies",
     "anomaly",
+    "attribution",
     "coverage",
     "daily_incidents",
     "drifts",

@@ -147,6 +147,24 @@ def test_history_is_newest_first_and_of_anomalies_unless_all_are_asked_for(web: 
             assert client.get(f"{API}/history/?{query}").status_code == status, query
 
 
+def test_attribution_of_a_minute(web: Web, busy: int) -> None:
+    worst = min(
+        get(web, "history/", server_id=busy, start=moment(HOG_START), end=moment(HOG_END))["results"],
+        key=lambda row: row["anomaly_score"],
+    )
+    found = get(web, "attribution/", server_id=busy, timestamp=worst["timestamp"])
+    assert found["forest_score"] == pytest.approx(worst["forest_score"], abs=1e-6)
+    assert found["expected"] + sum(found["values"].values()) == pytest.approx(found["forest_score"], abs=1e-9)
+    assert found["expected"] > found["forest_score"]
+    assert list(found["values"].values()) == sorted(found["values"].values())
+    assert set(list(found["values"])[:2]) == {"cpu_busy_pct", "run_queue"}
+    assert (found["background"], found["model_version"]) == (48, worst["model_version"])
+    with web.viewer as client:
+        for at, status in ((END + timedelta(days=1), 404), (samples.START + timedelta(minutes=30), 422)):
+            query = {"server_id": busy, "timestamp": moment(at)}
+            assert client.get(f"{API}/attribution/", params=query).status_code == status
+
+
 def test_plot_data(web: Web, busy: int) -> None:
     found = get(web, "plot-data/", server_id=busy, start=moment(HOG_START), end=moment(HOG_END))
     assert list(found) == ["timestamp", "values", "anomaly_score", "is_anomaly"]

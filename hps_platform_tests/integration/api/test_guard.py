@@ -16,6 +16,7 @@ ROUTES = """
 DELETE  /api/anomaly-detection/thresholds/{threshold_id}/  guarded
 DELETE  /api/incidents/learnt/{learnt_id}/                 guarded
 DELETE  /api/servers/{server_id}/                          guarded
+GET     /api/anomaly-detection/attribution/                guarded
 GET     /api/anomaly-detection/history/                    guarded
 GET     /api/anomaly-detection/plot-data/                  guarded
 GET     /api/anomaly-detection/runs/                       guarded
