@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
+from hps_platform.analysis import words
 from hps_platform.analysis.forecasting import Floats
 from hps_platform.analysis.minutes import FAMILIES as SOURCES
 from hps_platform.analysis.minutes import minutes
@@ -32,20 +33,27 @@ class Metric:
     low: float = 0.0
 
 
+BY_MOUNT = "fs_used_pct"
+"""The metric that has a series for each mount point; all others have one."""
+
+
+def _feature(name: str, **bounds: float) -> Metric:
+    """One of what the detector looks at, called as it is everywhere."""
+    return Metric(name, words.label(name), words.unit(name), **bounds)
+
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("cpu_busy_pct", "CPU busy", "%", limit=90),
-        Metric("run_queue", "Run queue", "threads"),
-        Metric("mem_used_pct", "Memory used", "%", limit=95, high=100),
-        Metric("disk_busy_pct", "Busiest disk", "%", high=100),
-        Metric("disk_kb_s", "Disk throughput", "KiB/s"),
-        Metric("net_pkts_s", "Network packets", "1/s"),
-        Metric("fs_used_pct", "File system used", "%", limit=100),
+        _feature("cpu_busy_pct", limit=90),
+        _feature("run_queue"),
+        _feature("mem_used_pct", limit=95, high=100),
+        _feature("disk_busy_pct", high=100),
+        _feature("disk_kb_s"),
+        _feature("net_pkts_s"),
+        Metric(BY_MOUNT, "File system used", "%", limit=100),
     )
 }
-BY_MOUNT = "fs_used_pct"
-"""The metric that has a series for each mount point; all others have one."""
 
 
 def read(conn: Connection, server_id: int, end: datetime) -> dict[tuple[str, str], Floats]:
