@@ -7,12 +7,17 @@ from datetime import UTC, datetime
 
 from hps_platform.metrics.quantities import NOTHING, Scale, duration, quantity, scale
 
-__all__ = ["NOTHING", "Scale", "ago", "clock", "count", "duration", "listing", "quantity", "scale", "score"]
+__all__ = ["NOTHING", "Scale", "ago", "clock", "count", "duration", "listing", "quantity", "scale", "score", "signed"]
 
 
 def score(value: float, digits: int = 2) -> str:
     """ "−0.62": with a minus sign as long as a digit."""
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """ "+0.120", "−0.045": a share that may go either way."""
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:

@@ -11,12 +11,12 @@ import dash_mantine_components as dmc
 import polars as pl
 from dash import Dash, Input, Output, dcc, html
 
-from dash_app.anomalies import episodes, told
 from dash_app.components import notices, parts, states, text
 from dash_app.components.aria import aria
 from dash_app.components.sparkline import sparkline
 from dash_app.data import Data, Page
 from dash_app.pages import AppPage, Query
+from dash_app.pages.anomalies import incident
 from hps_platform.errors import HpsError
 
 if TYPE_CHECKING:
@@ -26,10 +26,14 @@ REFRESH_S = 10
 STALE_S = 120.0
 """A server that is logged in but sent nothing for so long is shown as stale."""
 HOT_PCT = 90.0
-MAX_EPISODES = 10
+MAX_INCIDENTS = 10
 MAX_ROWS = 100
 """Servers in the table: those after them are doing better."""
 _DAY = timedelta(days=1)
+_PRESSING = 30
+"""Percent of load that an incident weighs."""
+_REAL = ("open", "acknowledged", "resolved")
+"""Incidents that nobody called a false alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ async def layout(data: Data, query: Query) -> Any:
         [
             parts.heading(
                 "Overview",
-                "All servers, the worst first. Lines show the last hour, anomalies are minutes of the last day.",
+                "All servers, the worst first. Lines show the last hour, incidents are those of the last day.",
             ),
             html.Div(id="overview-progress"),
             html.Div(notices.loading(8), id="overview-body", **aria(live="off")),
@@ -86,7 +90,7 @@ async def _build(data: Data, now: datetime) -> tuple[Any, Any]:
         asyncio.to_thread(data.progress),
         asyncio.to_thread(data.servers),
         asyncio.to_thread(data.overview),
-        asyncio.to_thread(data.anomalies, start=now - _DAY, end=now, page_size=1000),
+        asyncio.to_thread(data.incidents, states=_REAL, start=now - _DAY, end=now, page_size=1000),
         return_exceptions=True,
     )
     banner = None if isinstance(progress, BaseException) else _progress(progress)
@@ -105,14 +109,14 @@ async def _build(data: Data, now: datetime) -> tuple[Any, Any]:
 
 
 def _page(servers: "Sequence[Server]", frame: pl.DataFrame, found: Page | BaseException, now: datetime) -> Any:
-    anomalies: list[dict[str, Any]] = found.results if isinstance(found, Page) else []
-    unusual = notices.failure(found) if isinstance(found, Exception) else _anomalies(anomalies, now)
+    incidents: list[dict[str, Any]] = found.results if isinstance(found, Page) else []
+    unusual = notices.failure(found) if isinstance(found, Exception) else _incidents(incidents, now)
     rows = {row["server_id"]: row for row in frame.iter_rows(named=True)}
-    flagged = Counter(one["server_id"] for one in anomalies)
+    struck = Counter(part["server_id"] for one in incidents for part in one["servers"])
     return dmc.Stack(
         [
-            _tiles(servers, rows, anomalies, now),
-            parts.panel(_fleet(servers, rows, flagged, now)),
+            _tiles(servers, rows, incidents, now),
+            parts.panel(_fleet(servers, rows, struck, now)),
             parts.panel(unusual, title="Unusual in the last 24 hours", right=parts.link("All anomalies", "/anomalies")),
             dmc.Text(f"As of {text.clock(now, seconds=True)}, refreshed every {REFRESH_S} s", size="xs", c="dimmed"),
         ],
@@ -159,33 +163,38 @@ def _age_s(server: "Server", row: dict[str, Any] | None, now: datetime) -> float
 
 
 def _worst_first(
-    servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged: Counter[int], now: datetime
+    servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], struck: Counter[int], now: datetime
 ) -> "list[Server]":
-    """By state, then by load: a quiet dead host comes before a busy live one."""
+    """By state, then by load and incidents: a quiet dead host comes before a busy live one."""
 
     def urgency(server: "Server") -> tuple[float, float, str]:
         row = rows.get(server.id, {})
         load = max((row.get(one.column) or 0.0 for one in HEADLINES if one.unit == "%"), default=0.0)
-        pressing = load + min(flagged[server.id], 60)
+        pressing = load + min(_PRESSING * struck[server.id], 60)
         return -_shown_state(server, row, now).urgency, -pressing, server.hostname
 
     return sorted(servers, key=urgency)
 
 
 def _tiles(
-    servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], anomalies: list[dict[str, Any]], now: datetime
+    servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], incidents: list[dict[str, Any]], now: datetime
 ) -> Any:
     shown = [_shown_state(server, rows.get(server.id), now) for server in servers]
     up = sum(one.urgency == 0 for one in shown)
     bad = sum(one.urgency >= states.URGENT for one in shown)
     hot = [row for row in rows.values() if (row.get("cpu_busy_pct") or 0) >= HOT_PCT]
-    touched = len({one["server_id"] for one in anomalies})
+    touched = len({part["server_id"] for one in incidents for part in one["servers"]})
+    opened = sum(one["state"] == "open" for one in incidents)
     return dmc.SimpleGrid(
         [
             _tile("Servers up", f"{up} of {len(servers)}", "green" if up == len(servers) else None),
             _tile("Need attention", str(bad), "red" if bad else None),
             _tile(f"CPU at {HOT_PCT:.0f} % or more", str(len(hot)), "orange" if hot else None),
-            _tile("Anomalous minutes, 24 h", f"{len(anomalies)} on {text.count(touched, 'server')}", None),
+            _tile(
+                "Incidents, 24 h",
+                f"{len(incidents)} on {text.count(touched, 'server')}, {opened} open",
+                "orange" if opened else None,
+            ),
         ],
         cols={"base": 2, "md": 4},
         spacing="sm",
@@ -204,10 +213,10 @@ def _tile(label: str, value: str, color: str | None) -> Any:
     )
 
 
-def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged: Counter[int], now: datetime) -> Any:
-    head = ["Server", "State", *[parts.number_head(one.title) for one in HEADLINES], parts.number_head("Anomalies")]
-    ordered = _worst_first(servers, rows, flagged, now)
-    body = [_fleet_row(server, rows.get(server.id, {}), flagged[server.id], now) for server in ordered[:MAX_ROWS]]
+def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], struck: Counter[int], now: datetime) -> Any:
+    head = ["Server", "State", *[parts.number_head(one.title) for one in HEADLINES], parts.number_head("Incidents")]
+    ordered = _worst_first(servers, rows, struck, now)
+    body = [_fleet_row(server, rows.get(server.id, {}), struck[server.id], now) for server in ordered[:MAX_ROWS]]
     table = parts.table(head, body, caption="Servers with state and headline values", min_width=960)
     if len(ordered) <= MAX_ROWS:
         return table
@@ -215,7 +224,7 @@ def _fleet(servers: "Sequence[Server]", rows: dict[int, dict[str, Any]], flagged
     return [table, dmc.Text([f"{more} in a better state: ", parts.link("all servers", "/servers")], size="sm", mt="xs")]
 
 
-def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datetime) -> Any:
+def _fleet_row(server: "Server", row: dict[str, Any], incidents: int, now: datetime) -> Any:
     stale = _age_s(server, row, now) > STALE_S
     facts = states.facts(server.operating_system, server.os_version)
     return parts.row(
@@ -237,7 +246,7 @@ def _fleet_row(server: "Server", row: dict[str, Any], anomalies: int, now: datet
             ),
             *[_value_cell(row, one, stale=stale) for one in HEADLINES],
             parts.cell(
-                parts.link(str(anomalies), f"/anomalies?server={server.id}") if anomalies else "0",
+                parts.link(str(incidents), f"/anomalies?server={server.id}") if incidents else "0",
                 className="hps-number",
             ),
         ]
@@ -260,29 +269,35 @@ def _value_cell(row: dict[str, Any], one: Headline, *, stale: bool) -> Any:
     return parts.number_cell(shown, className=look)
 
 
-def _anomalies(found: list[dict[str, Any]], now: datetime) -> Any:
+def _incidents(found: list[dict[str, Any]], now: datetime) -> Any:
     if not found:
         return dmc.Text("Nothing unusual was found.", size="sm", c="dimmed")
-    shown = episodes(found)
     rows = [
         parts.row(
             [
                 parts.cell(
-                    [parts.link(one.span, one.address), html.Span(text.ago(one.end, now), className="hps-sub")],
+                    [
+                        parts.link(f"{one['started_at']:%H:%M}–{one['ended_at']:%H:%M}", incident.address(one)),
+                        html.Span(text.ago(one["ended_at"], now), className="hps-sub"),
+                    ],
                     style={"whiteSpace": "nowrap"},
                 ),
-                parts.cell(one.hostname),
-                parts.cell(told(one.worst), style={"minWidth": 280}),
-                parts.number_cell(one.length),
-                parts.number_cell(text.score(one.worst["anomaly_score"])),
+                parts.cell(states.badge(states.incident(one["state"]))),
+                parts.cell(text.listing([part["hostname"] for part in one["servers"]])),
+                parts.cell(one["sentence"], style={"minWidth": 280}),
+                parts.number_cell(text.duration((one["ended_at"] - one["started_at"]).total_seconds())),
+                parts.number_cell(text.score(one["peak_score"])),
             ]
         )
-        for one in shown[:MAX_EPISODES]
+        for one in found[:MAX_INCIDENTS]
     ]
-    head = ["When (UTC)", "Server", "What stood out", parts.number_head("Length"), parts.number_head("Lowest score")]
-    more = len(shown) - MAX_EPISODES
+    head = [
+        *("When (UTC)", "State", "Servers", "What stood out"),
+        *(parts.number_head("Length"), parts.number_head("Lowest score")),
+    ]
+    more = len(found) - MAX_INCIDENTS
     return [
-        parts.table(head, rows, caption="Unusual episodes of the last 24 hours, the newest first", min_width=760),
+        parts.table(head, rows, caption="Incidents of the last 24 hours, the newest first", min_width=820),
         dmc.Text(f"and {text.count(more, 'earlier one')}", size="sm", c="dimmed", mt="xs") if more > 0 else None,
     ]
 

@@ -185,6 +185,7 @@ def register(app: Dash, data: Data) -> None:
         Input("anomaly-which", "data"),
         Input("scheme", "data"),
     )(detail)
+    minute.register(app, data)
     incident.register(app, data)
     thresholds.register(app, data)
 

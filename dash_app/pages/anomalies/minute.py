@@ -1,22 +1,23 @@
 """One scored minute: what stood out, what was measured, the score around it, the model that said so."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import dash_mantine_components as dmc
 import polars as pl
-from dash import html
+from dash import ALL, Dash, Input, Output, ctx, dcc, html
+from dash.exceptions import PreventUpdate
 
 from dash_app import anomalies as told
 from dash_app import figures
-from dash_app.components import choices, icons, parts, text
+from dash_app.components import choices, icons, notices, parts, text
 from dash_app.components.aria import aria
 from dash_app.data import Data
 from dash_app.figures import Theme
 from hps_platform.analysis.explain import Contribution
-from hps_platform.errors import InvalidInput
+from hps_platform.errors import HpsError, InvalidInput
 
 _AROUND = timedelta(hours=2)
 
@@ -68,6 +69,53 @@ def panels(row: Mapping[str, Any], scores: pl.DataFrame, mlflow: str, theme: The
             parts.graph(score, height=240, label="Anomaly score over time"),
             title="Score, two hours to both sides",
             right=parts.link("History at that moment", told.history_address(row)),
+        ),
+        _forest(row),
+    ]
+
+
+def register(app: Dash, data: Data) -> None:
+    async def explain(clicks: Sequence[int | None]) -> list[Any]:
+        if not any(clicks):  # a button that was drawn anew
+            raise PreventUpdate
+        server_id, _, at = ctx.triggered_id["of"].partition(" ")
+        try:
+            return [_shares(await asyncio.to_thread(data.attribution, int(server_id), datetime.fromisoformat(at)))]
+        except HpsError as error:
+            return [notices.failure(error)]
+
+    app.callback(
+        Output({"type": "forest-shares", "of": ALL}, "children"),
+        Input({"type": "forest-explain", "of": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )(explain)
+
+
+def _forest(row: Mapping[str, Any]) -> Any:
+    """A button: taking the forest's score apart takes a moment."""
+    which = f"{row['server_id']} {choices.iso(row['timestamp'])}"
+    button = dmc.Button("Take it apart", id={"type": "forest-explain", "of": which}, variant="default", size="xs")
+    return parts.panel(
+        dcc.Loading(html.Div(id={"type": "forest-shares", "of": which}), type="dot"),
+        title="The Isolation Forest's part (SHAP)",
+        right=button,
+    )
+
+
+def _shares(found: Mapping[str, Any]) -> Any:
+    rows = [
+        parts.row([parts.cell(told.label(name)), parts.number_cell(text.signed(value))])
+        for name, value in found["values"].items()
+    ]
+    about = (
+        f"Its score {text.score(found['forest_score'], 3)} against {text.score(found['expected'], 3)} on average of"
+        f" {found['background']} usual minutes of the day before; each metric's exact Shapley value, the negative ones"
+        " made the minute stranger."
+    )
+    return [
+        dmc.Text(about, size="sm", c="dimmed", mb="xs"),
+        parts.table(
+            ["Metric", parts.number_head("Share")], rows, caption="Shares in the forest's score", min_width=280
         ),
     ]
 

@@ -152,13 +152,32 @@ def _nothing(view: View, servers: "Sequence[Server]") -> Any:
 
 
 def _marks(data: Data, view: View) -> list[Mark]:
-    """Anomalous times of each server in the range, out of its newest `MAX_MARKS` anomalous minutes."""
+    """Each server's incidents in the range, and out of its newest `MAX_MARKS` anomalous minutes those that belong to
+    none: in maintenance windows, or not put together yet."""
     found = []
     for server_id in view.ids:
-        rows = data.anomalies(server_id=server_id, start=view.start, end=view.end, page_size=MAX_MARKS).results
+        asked: dict[str, Any] = {"server_id": server_id, "start": view.start, "end": view.end, "page_size": MAX_MARKS}
+        known = [
+            Mark(
+                server_id,
+                part["started_at"],
+                part["ended_at"],
+                part["peak_at"],
+                f"{part['hostname']}: {one['sentence']}",
+            )
+            for one in data.incidents(**asked).results
+            for part in one["servers"]
+            if part["server_id"] == server_id
+        ]
+        alone = [
+            row
+            for row in data.anomalies(**asked).results
+            if not any(one.start <= row["timestamp"] < one.end for one in known)
+        ]
+        found += known
         found += [
             Mark(server_id, one.start, one.end, one.worst["timestamp"], f"{one.hostname}: {told(one.worst)}")
-            for one in episodes(rows)
+            for one in episodes(alone)
         ]
     return found
 

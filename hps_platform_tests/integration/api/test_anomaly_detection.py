@@ -161,7 +161,7 @@ def test_attribution_of_a_minute(web: Web, busy: int) -> None:
     assert (found["background"], found["model_version"]) == (48, worst["model_version"])
     with web.viewer as client:
         for at, status in ((END + timedelta(days=1), 404), (samples.START + timedelta(minutes=30), 422)):
-            query = {"server_id": busy, "timestamp": moment(at)}
+            query: dict[str, Any] = {"server_id": busy, "timestamp": moment(at)}
             assert client.get(f"{API}/attribution/", params=query).status_code == status
 
 

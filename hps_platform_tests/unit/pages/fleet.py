@@ -257,6 +257,22 @@ class Fleet:
         ]
         return pl.DataFrame(rows, schema_overrides={"timestamp": pl.Datetime("ms", "UTC")})
 
+    def incidents(self, *, server_id: int | None = None, page: int = 1, page_size: int = 50, **_: Any) -> Page:
+        found = [
+            one for one in self.incidents_known if server_id in (None, *(part["server_id"] for part in one["servers"]))
+        ]
+        return Page(found, len(found), page, page_size)
+
+    def attribution(self, server_id: int, timestamp: datetime) -> dict[str, Any]:
+        self.anomaly(server_id, timestamp)
+        return {
+            "forest_score": -0.21,
+            "expected": 0.04,
+            "values": {"disk_kb_s": -0.2, "run_queue": -0.06, "mem_used_pct": 0.01},
+            "background": 48,
+            "model_version": "3",
+        }
+
     def incident(self, incident_id: int) -> dict[str, Any]:
         for one in self.incidents_known:
             if one["id"] == incident_id:

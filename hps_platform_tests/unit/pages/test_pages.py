@@ -19,6 +19,7 @@ import dash_app
 from dash_app import session
 from dash_app.pages import anomalies, overview, pages, servers
 from dash_app.pages.history import PAGE as HISTORY
+from dash_app.pages.history import view as history_view
 from dash_app.pages.history.view import View, build
 from dash_app.pages.live import default_metrics
 from dash_app.pages.servers import connection, form
@@ -143,7 +144,7 @@ def test_overview_puts_the_worst_first() -> None:
         3: {"cpu_busy_pct": 40.0},
         5: {"cpu_busy_pct": 2.0},
     }
-    fleet = overview._worst_first(known, rows, Counter({3: 70}), NOW)
+    fleet = overview._worst_first(known, rows, Counter({3: 3}), NOW)
     assert [one.hostname for one in fleet] == ["dead", "silent", "odd", "busy", "quiet", "off"]
 
 
@@ -156,18 +157,24 @@ def test_large_fleets_are_cut_with_a_word() -> None:
     assert "200 of 1 200 servers" in shown(servers._table(known, "", NOW, admin=True))
 
 
-def test_overview_with_anomalies_and_progress() -> None:
+def test_overview_with_incidents_and_progress() -> None:
     preparing = {"title": "Preparing 14 days", "message": "landing rows", "done": 0.62}
-    progress, body = asyncio.run(overview._build(Fleet(found=[anomaly(3)], preparing=preparing).as_data(), NOW))
+    fleet = Fleet(
+        incidents_known=[incident(), incident(8, state="resolved", servers=(AIX, LINUX))], preparing=preparing
+    )
+    progress, body = asyncio.run(overview._build(fleet.as_data(), NOW))
     assert "62%" in shown(progress)
     text = shown(body)
-    for expected in ("aix01", "93.0 %", "Disk throughput", "1 on 1 server", "12:00:00 UTC"):
-        assert expected in text
+    for expected in (
+        *("aix01", "93.0 %", "Disk throughput", "2 on 2 servers, 1 open", "12:00:00 UTC", "11:50–12:00"),
+        "/anomalies?incident=8&server=1",
+    ):
+        assert expected in text, expected
 
 
-def test_overview_without_anomalies_still_shows_the_fleet() -> None:
+def test_overview_without_incidents_still_shows_the_fleet() -> None:
     class Unscored(Fleet):
-        def anomalies(self, **_: Any) -> Any:
+        def incidents(self, **_: Any) -> Any:
             raise DOWN
 
     _, body = asyncio.run(overview._build(Unscored().as_data(), NOW))
@@ -213,6 +220,13 @@ def test_history_draws_a_chart_a_column_with_anomalies() -> None:
     assert "2026-03-02 11:00 UTC to 2026-03-02 12:00 UTC" in text
     assert offered == []
     assert [asked["max_points"] for asked in fleet.asked] == [1200]
+    fleet.incidents_known, fleet.found = [incident()], [anomaly(5), anomaly(30)]
+    marks = history_view._marks(fleet.as_data(), view())
+    assert [(one.start, one.end) for one in marks] == [
+        (NOW - timedelta(minutes=10), NOW),
+        (NOW - timedelta(minutes=30), NOW - timedelta(minutes=30)),
+    ]
+    assert marks[0].text == f"aix01: {incident()['sentence']}"
 
 
 def test_history_draws_bands_of_averages() -> None:
@@ -371,6 +385,16 @@ def test_an_anomaly_is_explained() -> None:
         "/history?servers=1&family=iostat",
     ):
         assert expected in text
+
+
+def test_the_forest_is_explained_when_asked() -> None:
+    minute = anomalies.minute
+    fleet = Fleet(found=[anomaly(0)])
+    page = shown(asyncio.run(minute.build(fleet.as_data(), AIX, "2026-03-02T12:00:00Z", "dark")))
+    assert '"of": "1 2026-03-02T12:00:00Z"' in page
+    text = shown(minute._shares(fleet.attribution(AIX, NOW)))
+    for expected in ("Disk throughput", "−0.200", "+0.010", "0.040", "−0.210", "48 usual minutes"):
+        assert expected in text, expected
 
 
 def test_servers_can_be_filtered() -> None:
