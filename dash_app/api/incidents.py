@@ -247,7 +247,7 @@ def show_incident(data: DataDep, incident_id: int = IncidentId) -> IncidentInFul
 
 @router.post("/{incident_id}/acknowledge/", responses=_REFUSED)
 def acknowledge(data: DataDep, said: Said | None = None, incident_id: int = IncidentId) -> Incident:
-    """Somebody looks after it: it does not resolve by itself any more."""
+    """Somebody looks after it. It is resolved by itself once it is over, and its events keep who looked after it."""
     return Incident(**data.handle_incident(incident_id, "acknowledge", said.reason if said else ""))
 
 

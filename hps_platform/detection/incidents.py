@@ -28,7 +28,7 @@ from hps_platform.store.series import Aggregate, Scope, Value, Width
 from hps_platform.store.servers import Server
 
 QUIET = timedelta(hours=1)
-"""An open incident is over when its servers were scored for so long without an anomalous minute."""
+"""An open or acknowledged incident is over when its servers were scored for so long without an anomalous minute."""
 SILENT = timedelta(days=1)
 """Where nothing is scored any more, an open incident is given up after this time."""
 NEARBY = timedelta(hours=1)
@@ -242,7 +242,7 @@ def _at(
 
 
 def acknowledge(db: Database, incident_id: int, actor: str, reason: str = "") -> dict[str, Any]:
-    """Somebody looks after it. `NotFound`; `Conflict` unless it is open."""
+    """Somebody looks after it, until it is over or closed. `NotFound`; `Conflict` unless it is open."""
     return _step(db, incident_id, "acknowledged", actor, reason)
 
 

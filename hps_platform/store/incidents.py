@@ -245,10 +245,11 @@ def events(conn: Connection[Any], incident_id: int) -> list[Event]:
 def quiet(
     conn: Connection[Any], now: datetime, quiet_for: timedelta, silent_for: timedelta
 ) -> list[tuple[int, datetime, bool]]:
-    """Open incidents that are over: id, since when, and whether they are known to be.
+    """Open and acknowledged incidents that are over: id, since when, and whether they are known to be.
 
     Known: all its active servers were scored up to `quiet_for` after its end. Not known: it ended `silent_for` ago
-    while scores are missing. One that a person opened again waits for a person.
+    while scores are missing; an acknowledged one then stays with whoever looks after it. One that a person opened again
+    waits for a person.
     """
     rows = conn.execute(
         """
@@ -260,8 +261,8 @@ def quiet(
                     WHERE run.server_id = part.server_id AND run.trigger = 'scheduled' AND run.status = 'completed'
                       AND run.end_time >= incidents.ended_at + %(quiet)s)) AS scored
         ) AS judged
-        WHERE state = 'open' AND merged_into IS NULL
-          AND (scored AND ended_at + %(quiet)s <= %(now)s OR ended_at + %(silent)s <= %(now)s)
+        WHERE state IN ('open', 'acknowledged') AND merged_into IS NULL
+          AND (scored AND ended_at + %(quiet)s <= %(now)s OR state = 'open' AND ended_at + %(silent)s <= %(now)s)
           AND NOT EXISTS (
               SELECT FROM incident_events
               WHERE incident_id = incidents.id AND kind = 'reopened' AND actor IS NOT NULL)

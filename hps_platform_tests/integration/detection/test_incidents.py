@@ -73,6 +73,22 @@ def test_minutes_become_one_incident_that_grows_and_ends(db: Database) -> None:
     assert [(event["kind"], event["actor"]) for event in found["events"]] == [("opened", None), ("resolved", None)]
 
 
+def test_an_acknowledged_one_is_over_when_it_is_known_to_be(db: Database) -> None:
+    score(db, 1, [1], until=50)
+    refreshed(db)
+    detection.acknowledge(db, 1, "ada", "looking")
+    assert detection.refresh_incidents(db, now=at(3 * 1440)).resolved == 0  # not scored since: nobody knows
+    score(db, 1, [], since=50, until=70)
+    assert refreshed(db) == (0, 0, 0, 0, 1)
+    found = detection.incident(db, 1)
+    assert (found["state"], found["closed_at"]) == ("resolved", at(62))
+    assert [(event["kind"], event["actor"]) for event in found["events"]] == [
+        ("opened", None),
+        ("acknowledged", "ada"),
+        ("resolved", None),
+    ]
+
+
 def test_rescoring_keeps_numbers_and_takes_back_what_nobody_touched(db: Database) -> None:
     score(db, 1, [1, 2], until=20)
     score(db, 2, [1, 2], until=20, since=-60)
