@@ -159,9 +159,12 @@ def _stanzas(text: str) -> tuple[list[list[Row]], bool]:
 # aio: avgc avfc maxgc maxfc maxreqs avg-cpu: % user % sys % idle % iow physc % entc
 _WITHOUT_DISKS = re.compile(r"^\s*(?:tty:\s+tin\s+tout|aio:\s+avgc\s+avfc)\b", re.MULTILINE)
 
-_ALL_DISKS = iostat.layouts(_header, "bps", by_key=True)
+# What the first report says of disks where `lsattr -El sys0 -a iostat` is false, as it is by default.
+_UNKEPT = "Disk history since boot not available"
+
+_ALL_DISKS = iostat.layouts(_header, "bps", by_key=True, unkept=_UNKEPT)
 # -V leaves idle disks out: there a key that comes again tells nothing of where a report ends.
-_BUSY_DISKS = iostat.layouts(_header, "bps")
+_BUSY_DISKS = iostat.layouts(_header, "bps", unkept=_UNKEPT)
 
 
 def _layouts(program: Program) -> sampling.Layouts:
@@ -180,6 +183,9 @@ def reader() -> Reader:
         reports, recognised = _stanzas(text)
         finished = [[iostat.finish(cells) for cells in report] for report in reports]
         interval = programs[0].interval is not None
-        return Reading(sampling.samples(finished, streamed=streamed, interval=interval), recognised=recognised)
+        kept = _UNKEPT not in text
+        return Reading(
+            sampling.samples(finished, streamed=streamed, interval=interval, since_boot_first=kept), recognised
+        )
 
     return Reader("iostat", read, tables.split)

@@ -36,7 +36,7 @@ _SVMON_UNIT = re.compile(r"\s*Unit:\s*(\w+)", re.IGNORECASE)
 _PAGING_HEADER = re.compile(r"\s*Total Paging Space\s+Percent Used\s*")
 _PAGING_TOTAL = re.compile(r"\s*(\d+(?:[.,]\d+)?[MG]B)(?:\s+(\d+)(%?))?\s*", re.ASCII)
 _PAGING_SPACE = re.compile(
-    r"\s*\S+\s+\S+\s+\S+\s+(\d+(?:[.,]\d+)?[MG]B)\s+(\d+|NaNQ|-)\s+(yes|no)\s+(?:yes|no)\s+\S+.*", re.ASCII
+    r"\s*\S+\s+\S+\s+\S+\s+(\d+(?:[.,]\d+)?[MG]B)\s+(\d+|NaNQ|-)%?\s+(yes|no)\s+(?:yes|no)\s+\S+.*", re.ASCII
 )
 
 # swap -s (blocks of 4 KiB)

@@ -24,11 +24,15 @@ PLAN = (
     ),
 )
 
-# vmstat -H 2 (without -H sizes may have suffixes; any number of disks; -P has us, sy, id once a processor)
+# vmstat -H 2 (without -H numbers may have suffixes; any number of disks; -P has us, sy, id once a processor)
 #
 #  procs     memory       page                      disks     faults       cpu
 #  r b w     avm     fre  flt  re  pi  po   fr   sr ada0 ada1  in   sy   cs us sy id
 #  1 0 0 2201344  811024  402   3   0   0  511   88    4    6 120 3311  904  6  2 92
+#
+# FreeBSD 14 heads both alike, and prints bytes where it puts no suffix:
+#  r  b  w  avm  fre  flt  re  pi  po   fr   sr ada0 ada1   in   sy   cs us sy id
+#  1  0  0 2254176256 830488576  402   3   0   0  511   88    4    6  120 3311  904  6  2 92
 _VMSTAT = vmstat.Words(
     columns={
         **vmstat.COMMON,
@@ -39,6 +43,7 @@ _VMSTAT = vmstat.Words(
     },
     required=frozenset(("r", "b", "avm", "fre", "flt", "re", "pi", "po", "fr", "sr", "in", "cs")),
     suffixes=True,
+    in_bytes=re.compile(r"\br  b  w  avm  fre  flt\b"),
 )
 
 # iostat -dx 2 (svc_t instead of the five times before FreeBSD 11; -C and -T put more cells behind the first disk's; -I
@@ -70,7 +75,7 @@ def _disks(line: str) -> sampling.Table | None:
 
 _LAYOUTS = iostat.layouts(_disks, "device")
 
-# iostat 2 (-d leaves tty and cpu out, -I counts per interval)
+# iostat 2 (-d leaves tty and cpu out, -I counts per interval; -o has sectors, of any size, and times)
 #
 #        tty            ada0             ada1             cpu
 #  tin  tout  KB/t  tps  MB/s  KB/t  tps  MB/s  us ni sy in id
@@ -79,6 +84,7 @@ _GROUPS = horizontal.Groups(
     {
         ("KB/t", "tps", "MB/s"): (None, ("tps", 1), ("kb_s", 1024)),
         ("KB/t", "xfrs", "MB"): (None, None, None),
+        ("sps", "tps", "msps"): (None, ("tps", 1), ("service_time_ms", 1)),
     },
     before=(("tin", "tout"),),
     after=(("us", "ni", "sy", "in", "id"),),
@@ -139,10 +145,10 @@ def _kib(values: Mapping[str, int]) -> dict[str, Number | None]:
 def _unnamed(program: Program, text: str) -> dict[str, int]:
     """What `sysctl -n` printed: numbers alone, in the order of the names it was given."""
     names = [argument for argument in program.arguments if "." in argument]
-    lines = text.split()
+    lines = [line.strip() for line in text.split("\n") if line.strip().isdigit()]
     if program.name != "sysctl" or not program.has("n") or len(names) != len(lines):
         return {}
-    return {name: int(line) for name, line in zip(names, lines, strict=True) if line.isdigit()}
+    return {name: int(line) for name, line in zip(names, lines, strict=True)}
 
 
 def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:

@@ -2,7 +2,7 @@
 
 import re
 
-from hps_platform.dialects import freespace, hpuxdisks, interfaces, lanadmin, memory, mounts, processes, vmstat
+from hps_platform.dialects import freespace, hpuxdisks, hpuxvmstat, interfaces, lanadmin, memory, mounts, processes
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
 from hps_platform.dialects.text import lone_number
@@ -21,26 +21,6 @@ PLAN = (
     Plan("process", "LC_ALL=C UNIX95= ps -eo pid,ppid,user,pcpu,vsz,etime,time,state,args"),
     Plan("filesystem", "LC_ALL=C bdf"),
     Plan("memory", "LC_ALL=C swapinfo -tam"),
-)
-
-_PAGE_KB = 4
-
-# vmstat 2 (-S: si, so for re, at)
-#
-#          procs           memory                   page                              faults       cpu
-#     r     b     w      avm    free   re   at    pi   po    fr   de    sr     in     sy    cs  us sy id
-#     3     0     0   412004   88120   14    6     0    0     0    0     0    512   9120   801  11  4 85
-_VMSTAT = vmstat.Words(
-    columns={
-        **vmstat.COMMON,
-        "avm": ("avm", _PAGE_KB),
-        "free": ("fre", _PAGE_KB),
-        "pi": ("pi", _PAGE_KB),
-        "po": ("po", _PAGE_KB),
-        "fr": ("fr", 1),
-        "sr": ("sr", 1),
-    },
-    required=frozenset(("r", "b", "w", "avm", "free", "pi", "po", "de", "sr", "in", "sy", "cs", "us", "id")),
 )
 
 # netstat -in
@@ -103,7 +83,7 @@ DIALECT = Dialect(
     preamble=_PREAMBLE,
     plan=PLAN,
     readers={
-        "vmstat": vmstat.reader(_VMSTAT),
+        "vmstat": hpuxvmstat.reader(),
         "iostat": hpuxdisks.reader(),
         "sar": hpuxdisks.beside_sar(),
         "netstat": interfaces.reader(),

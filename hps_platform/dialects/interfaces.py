@@ -32,14 +32,20 @@ _COUNTERS: Mapping[str, str] = {
     "Time": "",
 }
 _NETWORK = ("Network", "Net/Dest", "Address", "Address/Prefix")
-_MTU = re.compile(r"\d+", re.ASCII)
-_HUMAN = re.compile(r"\d+(?:\.\d+)?[kKMGTPE]", re.ASCII)  # -h of BSD, in powers of 1000
+_HUMAN = re.compile(r"\d+(?:\.\d+)?[kKMGTPE]", re.ASCII)
+"""A number of -h of BSD: in powers of 1024 with K and for bytes (and the MTU), else of 1000."""
+_MTU = re.compile(rf"\d+|{_HUMAN.pattern}", re.ASCII)
 _CELL = re.compile(rf"\d+|-|{_HUMAN.pattern}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][\w.:/-]*\*?", re.ASCII)
 
 
-def _count(cell: str) -> int | None:
-    return round(suffixed(cell, 1000) or 0) if _HUMAN.fullmatch(cell) is not None else counter(cell)
+_BINARY = ("ibytes", "obytes", "mtu")
+
+
+def _count(cell: str, column: str) -> int | None:
+    if _HUMAN.fullmatch(cell) is None:
+        return counter(cell)
+    return round(suffixed(cell, 1024 if column in _BINARY or cell[-1] == "K" else 1000) or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +69,12 @@ class _Interfaces:
         row = EMPTY.copy()
         row["interface"] = words[0].rstrip("*")
         if _MTU.fullmatch(between[0]) is not None:
-            row["mtu"] = counter(between[0])
+            row["mtu"] = _count(between[0], "mtu")
         elif not between[0][0].isdigit() and between[0] != "-":
             return None
         for name, cell in zip(self.counters, cells, strict=True):
             if name:
-                row[name] = _count(cell)
+                row[name] = _count(cell, name)
         return row, any(word.lower().strip("<>").startswith("link") for word in between[1:])
 
 

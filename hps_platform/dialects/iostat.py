@@ -161,14 +161,14 @@ def parts_of(names: Sequence[str], words: Mapping[str, tuple[str, float]]) -> li
     return parts
 
 
-def layouts(header: sampling.Header, sign: str, *, by_key: bool = False) -> sampling.Layouts:
+def layouts(header: sampling.Header, sign: str, *, by_key: bool = False, unkept: str | None = None) -> sampling.Layouts:
     """Reports under headers that `header` understands; `sign` is something that every one of them contains."""
     cached = lru_cache(maxsize=512)(header)
 
     def quick(line: str) -> sampling.Table | None:
         return cached(line) if sign in line else None
 
-    return sampling.Layouts(quick, finish, key="disk", by_key=by_key)
+    return sampling.Layouts(quick, finish, key="disk", by_key=by_key, unkept=unkept)
 
 
 def reader(layouts_of: Callable[[Program], sampling.Layouts], *, no_boot_report: str = "", valued: str = "") -> Reader:

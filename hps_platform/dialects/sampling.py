@@ -37,12 +37,14 @@ class Layouts:
 
     `key`: the column that tells rows of a report apart; `None` where each row is a report. A report ends where a header
     comes again, or, `by_key`, where a key does: then later reports may lack the header, and one may have it repeatedly.
+    `unkept`: what is said in place of the report since boot where the system keeps none.
     """
 
     header: Header
     finish: Finish
     key: str | None = None
     by_key: bool = False
+    unkept: str | None = None
 
 
 _OTHER_TABLES = ("avg-cpu:", "tty:", "FS Name:", "Adapter:", "Vadapter:", "System:", "Paths", "Physical", "Vtargets")
@@ -60,6 +62,7 @@ class _Reports:
         self._layouts = layouts
         self.reports: list[dict[str, Row] | Row] = []
         self.duplicates: list[int] = []
+        self.unkept = False
         self._open: dict[str, Row] | None = None
         self._headers: set[str] = set()
         self._seen: set[tuple[str, str]] = set()
@@ -153,6 +156,8 @@ def _gathered(layouts: Layouts, text: str) -> tuple[_Reports, bool]:
             table = found
             recognised = True
             reports.header(line)
+        elif layouts.unkept is not None and layouts.unkept in line:
+            reports.unkept = True
         elif table is not None and layouts.key is not None and _of_another_table(line):
             table = None
     return reports, recognised
@@ -175,7 +180,10 @@ def read(layouts: Layouts, text: str, *, streamed: bool, interval: bool, since_b
     """
     reports, recognised = _gathered(layouts, text)
     first, marked = _since_boot(
-        len(reports.reports), streamed=streamed, interval=interval, since_boot_first=since_boot_first
+        len(reports.reports),
+        streamed=streamed,
+        interval=interval,
+        since_boot_first=since_boot_first and not reports.unkept,
     )
     reading = Reading(recognised=recognised, duplicates=sum(reports.duplicates[first:]))
     finish = layouts.finish
@@ -275,6 +283,8 @@ class TableSplitter:
         self._headers.add(header)
 
     def _stray(self, line: str, out: list[str]) -> None:
+        if self._layouts.unkept is not None and self._layouts.unkept in line:
+            self._boot = False
         if self._layouts.key is not None and _of_another_table(line):
             self._elsewhere = True
         elif self._table is None:

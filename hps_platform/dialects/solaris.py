@@ -151,12 +151,15 @@ _SIZE = re.compile(r"\s*Memory size:\s*(\d+) (Kilo|Mega|Giga)bytes?\s*", re.ASCI
 _SYSTEM = re.compile(r"System Configuration:|^\s*total:.* allocated \+", re.IGNORECASE)
 _UNITS = {"kilo": 1, "mega": 1024, "giga": 1024**2}
 
-# swap -l (blocks of 512 bytes; -k and -h print units; newer ones add `encrypted`)
+# swap -l (blocks of 512 bytes; -k and -h print units; newer ones add `encrypted`; `?,?` for a file that is gone,
+# `INDEL` for an area that is being removed)
 # swapfile             dev  swaplo blocks   free
 # /dev/zvol/dsk/rpool/swap 310,2      8 4194296 4194296
 _NO_AREAS = re.compile(r"\s*No swap devices configured\.?\s*", re.IGNORECASE)
 _BLOCKS = r"(\d+|\d+(?:\.\d+)?[KMGT])"
-_AREA = re.compile(rf"\s*\S+\s+(?:\d+,\d+|-)\s+\S+\s+{_BLOCKS}\s+{_BLOCKS}(?:\s+(?:yes|no|-))?\s*", re.ASCII)
+_AREA = re.compile(
+    rf"\s*\S+\s+(?:\d+,\d+|-|\?,\?)\s+\S+\s+{_BLOCKS}\s+{_BLOCKS}(?:\s+(?:yes|no|-))?(?:\s+INDEL)?\s*", re.ASCII
+)
 
 
 def _blocks_kb(cell: str) -> Number:

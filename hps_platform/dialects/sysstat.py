@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hps_platform.dialects import iostat, sampling
 from hps_platform.dialects.commandline import Program
@@ -63,6 +63,34 @@ def _human(cell: str) -> Number | None:
 
 
 _TOTALS = frozenset(("Total:",))
+
+
+class _Ungrouped(iostat.DiskTable):
+    """A table of `-g`, whose groups stand behind their devices: their names, of one or several words, are indented."""
+
+    __slots__ = ("_indent",)
+
+    def __init__(self, parts: Sequence[iostat.Part], count: int, header: str) -> None:
+        super().__init__(parts, count, 0, convert=_human, totals=_TOTALS)
+        self._indent = _indent(header)
+
+    def counts(self, line: str) -> bool:
+        return _indent(line) == self._indent and super().counts(line)
+
+    def cells(self, line: str) -> Row | None:
+        return super().cells(line) if _indent(line) == self._indent else None
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _ungrouped(line: str) -> sampling.Table | None:
+    names = line.split()
+    if names[0] not in ("Device", "Device:"):
+        return None
+    parts = iostat.parts_of(names, _DISKS)
+    return _Ungrouped(parts, len(names), line) if parts else None
 
 
 def _header(line: str) -> sampling.Table | None:
@@ -134,7 +162,10 @@ _NUMBERS = re.compile(r"\s+\d[\d.,]*(?:\s+\d[\d.,]*)*\s*", re.ASCII)
 
 
 def _names_joined(text: str) -> str:
-    """With each device's name in front of its numbers: -h of sysstat 9 to 11 gives it a line of its own."""
+    """With each device's name in front of its numbers.
+
+    A line of its own have all names with -h of sysstat 9 to 11, and those of more than ten characters before sysstat 5.
+    """
     lines: list[str] = []
     name = ""
     for line in text.split("\n"):
@@ -153,17 +184,20 @@ def _only_cpu(program: Program) -> bool:
 
 
 _TABLES = iostat.layouts(_header, "s")
+_UNGROUPED = iostat.layouts(_ungrouped, "s")
+
+
+def _layouts(program: Program) -> sampling.Layouts:
+    return _UNGROUPED if program.has("g") else _TABLES
 
 
 def reader() -> Reader:
     """Reads iostat of sysstat."""
-    tables = iostat.reader(lambda _: _TABLES, no_boot_report="y")
+    tables = iostat.reader(_layouts, no_boot_report="y")
 
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if '"sysstat"' not in text:
-            if programs[0].has("h"):
-                text = _names_joined(text)
-            reading = tables.read(programs, text, streamed)
+            reading = tables.read(programs, _names_joined(text), streamed)
             if not reading.recognised and _only_cpu(programs[0]):
                 reading.recognised = _CPU.search(text) is not None
             return reading

@@ -20,12 +20,15 @@ SYSCALLS = "in/sy"
 
 _EMPTY: Row = {column.name: None for column in FAMILY.columns}
 _CPU = (-1.0, 101.0)
+_SIZES = ("avm", "fre", "swpd", "buff", "cache")
 _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("us", "sy", "idle", "wa", "st"), _CPU),
-    **dict.fromkeys(("avm", "fre", "swpd", "buff", "cache"), (0.0, float(LARGEST_SIZE))),
+    **dict.fromkeys(_SIZES, (0.0, float(LARGEST_SIZE))),
 }
 _RATE = (0.0, float(LARGEST_RATE))
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_STAMP = re.compile(r"\s*(?:\d{4}[-/]\d\d[-/]\d\d[T ] *)?\d?\d:\d\d:\d\d(?:[.,]\d+)?\s+", re.ASCII)
+"""When a line was printed, as whoever kept the output put it in front."""
 _LONGEST_DATE = 3
 _CLOCK = re.compile(r"\d?\d:\d\d:\d\d", re.ASCII)
 _ZONE = re.compile(r"[A-Z]{2,6}|[+-]\d\d(?:\d\d)?", re.ASCII)
@@ -46,12 +49,14 @@ COMMON: Mapping[str, tuple[str, float]] = {
 class Words:
     """The header words of one system: column and factor of each, and which of them must all be there.
 
-    `suffixes`: sizes may be printed with a unit, as `2201M`; then they are bytes.
+    `suffixes`: cells may be printed with a unit, as `2201M` or `1.2K`: sizes are bytes then. `in_bytes`: a header that
+    heads bytes also where sizes have no unit.
     """
 
     columns: Mapping[str, tuple[str, float]]
     required: frozenset[str]
     suffixes: bool = False
+    in_bytes: re.Pattern[str] | None = None
 
 
 _Cell = tuple[int, str, float, float, float]
@@ -60,10 +65,13 @@ _Cell = tuple[int, str, float, float, float]
 class _Vmstat:
     """One header of vmstat understood: `sampling.Table`."""
 
-    __slots__ = ("_cells", "_count", "_counts", "_extra", "_last", "_suffixes")
+    __slots__ = ("_bytes", "_cells", "_count", "_counts", "_extra", "_last", "_suffixes")
 
-    def __init__(self, cells: Sequence[_Cell], count: int, extra: int, spare: int, *, suffixes: bool) -> None:
+    def __init__(
+        self, cells: Sequence[_Cell], count: int, extra: int, spare: int, *, suffixes: bool, in_bytes: bool
+    ) -> None:
         self._cells = tuple(cells)
+        self._bytes = in_bytes
         self._count = count + extra
         self._counts = range(self._count - spare, self._count + 1)
         self._extra = extra
@@ -72,6 +80,8 @@ class _Vmstat:
 
     def counts(self, line: str) -> bool:
         words = line.split()
+        if len(words) > self._last:
+            words = _unstamped(line).split()
         return (len(words) in self._counts or self._dated(words)) and words[0][:1].isdigit()
 
     def _dated(self, words: Sequence[str]) -> bool:
@@ -85,12 +95,15 @@ class _Vmstat:
 
     def cells(self, line: str) -> Row | None:
         words = line.split()
+        if len(words) > self._last and ":" in words[0] + words[1]:
+            line = _unstamped(line)
+            words = line.split()
         if len(words) not in self._counts or self._extra:
             if not self._dated(words) and not (len(words) == self._count and _ends_in_time(words, self._extra)):
                 return None
             words = words[: self._last]
             line = " ".join(words)
-        if NUMERIC_LINE.fullmatch(line) is None:
+        if self._bytes or NUMERIC_LINE.fullmatch(line) is None:
             return self._careful(words)
         row = _EMPTY.copy()
         try:
@@ -112,15 +125,27 @@ class _Vmstat:
         row = _EMPTY.copy()
         for index, name, factor, low, high in self._cells:
             value = numbers[index]
-            if value is not None and low <= value * factor <= high:
-                row[name] = value * factor
+            if value is None:
+                continue
+            if name in _SIZES and (self._bytes or words[index][-1].isalpha()):
+                value = scaled(value, 1 / 1024) or 0
+            else:
+                value *= factor
+            if low <= value <= high:
+                row[name] = value
         return row
 
     def _number(self, word: str) -> Number | None:
-        """A cell; one with a unit of its own in KiB."""
+        """A cell; one with a unit of its own in plain units."""
         if self._suffixes and word[-1].isalpha() and word[0].isdigit():
-            return scaled(suffixed(word), 1 / 1024)
+            return scaled(suffixed(word, 1000 if word[-1] == "k" else 1024), 1)
         return number(word)
+
+
+def _unstamped(line: str) -> str:
+    """The line without a time in front of it."""
+    stamp = _STAMP.match(line)
+    return line if stamp is None else line[stamp.end() :]
 
 
 def _ends_in_time(words: Sequence[str], extra: int) -> bool:
@@ -157,7 +182,7 @@ def header_of(words: Words, factors: Mapping[str, float]) -> Callable[[str], sam
 
     @lru_cache(maxsize=256)
     def header(line: str) -> sampling.Table | None:
-        names = line.split()
+        names = _unstamped(line).split()
         if names[:2] != ["r", "b"] or not words.required.issubset(names):
             return None
         extra = _timestamp(names, known)
@@ -172,7 +197,9 @@ def header_of(words: Words, factors: Mapping[str, float]) -> Callable[[str], sam
             column, factor = words.columns[name]
             low, high = _LIMITS.get(column, _RATE)
             cells.append((index, column, factor * factors.get(column, 1), low, high))
-        return _Vmstat(cells, len(names), extra, 0 if extra else _spare(names), suffixes=words.suffixes)
+        in_bytes = words.in_bytes is not None and words.in_bytes.search(line) is not None
+        spare = 0 if extra else _spare(names)
+        return _Vmstat(cells, len(names), extra, spare, suffixes=words.suffixes, in_bytes=in_bytes)
 
     def quick(line: str) -> sampling.Table | None:
         return header(line) if " b " in line else None

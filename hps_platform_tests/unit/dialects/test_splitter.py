@@ -83,6 +83,32 @@ def test_half_a_line_waits_for_its_other_half(case: Case) -> None:
     assert [*running.feed(last[-2:] + "\n"), *running.flush()] != []
 
 
+def test_reports_of_several_lines_end_with_the_next_or_when_as_many_have_come() -> None:
+    memory = "VM\n avm    free   re   at    pi   po    fr   de    sr     in     sy    cs\n"
+    cpu = "CPU\n cpu procs\n us sy id    r     b     w\n"
+    running = splitter("hpux", "vmstat -n 2")
+
+    assert running.feed(f"{memory}  100  200   0    0     0    0     0    0     0     11     12    13\n") == []
+    assert running.feed(f"{cpu} 1  2 97  1  0  0\n 3  4 93\n") == []
+    assert running.flush() == []
+    assert running.feed("  101  201  0  0  0  0  0  0  0  21  22  23\n 5  6 89  2  0  0\n") == []
+    assert running.flush() == []  # the second processor is missing
+    assert running.feed(" 7  8 85\n") == []
+    (report,) = running.flush()
+
+    (row,) = parse("hpux", "vmstat -n 2", report, streamed=True).rows
+    assert (row["avm"], row["r"], row["cs"], row["us"]) == (404, 2, 23, None)
+
+
+def test_a_disk_report_is_a_sample_where_no_history_since_boot_is_kept() -> None:
+    header = "Disks:        % tm_act     Kbps      tps    Kb_read   Kb_wrtn\n"
+    running = splitter("aix", "iostat -d 2")
+
+    assert running.feed('\t\t" Disk history since boot not available. "\n\n') == []
+    assert running.feed(f"{header}hdisk0  1.0  8.0  2.0  0  16\n") == []
+    assert len(running.flush()) == 1
+
+
 def test_a_vmstat_row_is_out_as_soon_as_its_line_is() -> None:
     running = splitter("linux", "LC_ALL=C vmstat -n 2")
     running.feed(
