@@ -44,7 +44,7 @@ PSEUDO = frozenset(("/proc", "/aha"))
 """Trees of the kernel that some systems give a size of some blocks."""
 
 _SIZE_CELL = r"-?\d+(?:[.,]\d+)?[KMGTPE]?i?B?|-"
-_COUNT_CELL = r"\d+(?:[.,]\d+)?[kKMGT]?|-"
+_COUNT_CELL = r"-?\d+(?:[.,]\d+)?[kKMGT]?|-"
 _PCT_CELL = r"-?\d+(?:[.,]\d+)?%?|-"
 
 
@@ -131,6 +131,11 @@ def _size(cell: str, kib: float, base: int) -> Number | None:
     return scaled(number(cell), kib)
 
 
+def _inodes(cell: str, thousand: int) -> Number | None:
+    """A count; `None` for the -1 of file systems that have no inodes."""
+    return within(scaled(suffixed(cell, thousand), 1), 0, LARGEST_SIZE)
+
+
 def _row(mounts: _Mounts, cells: Sequence[str], base: int) -> Row | None:
     """The family's row; `None` for what has no size: `/proc` and its kin."""
     row = EMPTY.copy()
@@ -142,13 +147,15 @@ def _row(mounts: _Mounts, cells: Sequence[str], base: int) -> Row | None:
         elif column in ("size", "used", "avail", "free"):
             value = _size(cell, mounts.kib, base)
             free = free or column == "free"
-            row["avail_kb" if column == "free" else f"{column}_kb"] = within(value, -LARGEST_SIZE, LARGEST_SIZE)
+            # Of what is available more than all may be taken, by root; of what is free it can't.
+            least = 0 if column == "free" else -LARGEST_SIZE
+            row["avail_kb" if column == "free" else f"{column}_kb"] = within(value, least, LARGEST_SIZE)
         elif column in ("mount", "device"):
             row[column] = cell or None
         elif column == "ifree":
-            ifree = scaled(suffixed(cell, mounts.thousand), 1)
+            ifree = _inodes(cell, mounts.thousand)
         elif column != "type":
-            row[column] = scaled(suffixed(cell, mounts.thousand), 1)
+            row[column] = _inodes(cell, mounts.thousand)
     if free and "used" not in mounts.columns and row["size_kb"] is not None and row["avail_kb"] is not None:
         row["used_kb"] = scaled(round(row["size_kb"] - row["avail_kb"], 3), 1)
     if row["inodes"] is None and ifree is not None and row["iused"] is not None:

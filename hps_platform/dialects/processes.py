@@ -52,6 +52,8 @@ class _Listing:
             if kind in (START, LONG_START, SIGNED, STATE, SHARE) and (kind is not SHARE or titles[index] == "C")
         )
         self._commanded = self._kinds[-1] is COMMAND
+        durations = [index for index, kind in enumerate(self._kinds) if kind is DURATION]
+        self._timed = durations[-1] if durations else None
         inner = self._kinds.index(COMMAND) if COMMAND in self._kinds else self._count - 1
         self._inner = inner if heads and inner < self._count - 1 else None
 
@@ -96,6 +98,8 @@ class _Listing:
             if matches(words[index]) is None:
                 return None
         if not self._commanded and " " in words[-1].strip():
+            return None
+        if self._commanded and self._kinds[-2] is STATE and _PRIORITY.match(words[-1]) is not None:
             return None
         return self._read(words)
 
@@ -148,6 +152,12 @@ class _Listing:
             return ":" in word and DURATION not in self._kinds[column + 1 :]
         return kind is STATE or (kind is TTY and word in ("-", "?"))
 
+    def _swallowed(self, cells: Sequence[str | None], rest: Sequence[Span]) -> int:
+        """What it costs that a command begins with the time, or with a terminal and the time, that its row lacks."""
+        if self._timed is None or cells[self._timed] is not None:
+            return 0
+        return _MISPLACED_COST if any(_TIME.fullmatch(word) for _, _, word in rest[:2]) else 0
+
     def _aligned(self, line: str) -> list[str | None] | None:
         """Cells by where they stand: the cheapest way to put words in columns from the left, leaving columns empty."""
         found = _joined(spans(line))
@@ -174,7 +184,8 @@ class _Listing:
         for used, (cost, cells) in best.items():
             rest = found[used:]
             if self._commanded and rest:
-                ends.append((cost + distance(rest[0], self._heads[-1]), (*cells, line[rest[0][0] :].rstrip())))
+                total = cost + distance(rest[0], self._heads[-1]) + self._swallowed(cells, rest)
+                ends.append((total, (*cells, line[rest[0][0] :].rstrip())))
             elif not rest:
                 ends.append((cost, (*cells, None) if self._commanded else cells))
         if not ends:
@@ -198,6 +209,8 @@ _EMPTY_COST = 3
 _MISPLACED_COST = 30
 
 
+_PRIORITY = re.compile(r"[<N] ")
+_TIME = re.compile(r"(?:\d+-)?(?:\d+:){1,2}\d\d", re.ASCII)
 _MONTH = re.compile(r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)")
 _DAY = re.compile(r"[0-3]?\d", re.ASCII)
 

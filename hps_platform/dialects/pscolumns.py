@@ -80,7 +80,12 @@ SIGNED = Kind(_text, re.compile(r"-?\d+|-+|[A-Z]{2}", _A))
 SHARE = Kind(_share, re.compile(r"\d+(?:[.,]\d+)?|-", _A))
 KIB = Kind(_kib, re.compile(r"\d+(?:[.,]\d+)?[mgt]?|-", _A | re.IGNORECASE))
 DURATION = Kind(_duration, re.compile(r"(?:\d+-)?(?:\d+:){0,2}\d+(?:[.,]\d+)?|\d+[hd](?:\d\d)?|-", _A))
-STATE = Kind(_word, re.compile(r"[A-Za-z?][A-Za-z<>+]{0,6}|[01IORTSWXZA-]", _A))
+STATE = Kind(
+    _word,
+    re.compile(r"[A-Za-z?][A-Za-z<>+]{0,6}|[01IORTSWXZA-]", _A),
+    re.compile(r"[A-Z] [<N]", _A),  # busybox puts the priority in the third place, whatever stands in the second
+    1,
+)
 USER = Kind(_word, re.compile(r"\S+"))
 ANY = Kind(_text, re.compile(r"(?!\d+:\d\d)\S+", _A))
 TTY = Kind(_text, ANY.pattern)
