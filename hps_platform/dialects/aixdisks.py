@@ -178,7 +178,9 @@ def reader() -> Reader:
     def read(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:
         if "xfer:" not in text:
             reading = tables.read(programs, text, streamed)
-            reading.recognised = reading.recognised or _WITHOUT_DISKS.search(text) is not None
+            # Disks below a header that isn't ours, such as a translated one, are no output without disks.
+            without = "tm_act" not in text and _WITHOUT_DISKS.search(text) is not None
+            reading.recognised = reading.recognised or without
             return reading
         reports, recognised = _stanzas(text)
         finished = [[iostat.finish(cells) for cells in report] for report in reports]

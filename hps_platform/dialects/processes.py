@@ -152,11 +152,11 @@ class _Listing:
             return ":" in word and DURATION not in self._kinds[column + 1 :]
         return kind is STATE or (kind is TTY and word in ("-", "?"))
 
-    def _swallowed(self, cells: Sequence[str | None], rest: Sequence[Span]) -> int:
-        """What it costs that a command begins with the time, or with a terminal and the time, that its row lacks."""
+    def _swallowed(self, cells: Sequence[str | None], rest: Sequence[Span]) -> bool:
+        """Whether a command begins with the time that its row lacks, perhaps with other cells before it."""
         if self._timed is None or cells[self._timed] is not None:
-            return 0
-        return _MISPLACED_COST if any(_TIME.fullmatch(word) for _, _, word in rest[:2]) else 0
+            return False
+        return any(_TIME.fullmatch(word) for _, _, word in rest[:_CELLS_BEFORE_TIME])
 
     def _aligned(self, line: str) -> list[str | None] | None:
         """Cells by where they stand: the cheapest way to put words in columns from the left, leaving columns empty."""
@@ -184,8 +184,9 @@ class _Listing:
         for used, (cost, cells) in best.items():
             rest = found[used:]
             if self._commanded and rest:
-                total = cost + distance(rest[0], self._heads[-1]) + self._swallowed(cells, rest)
-                ends.append((total, (*cells, line[rest[0][0] :].rstrip())))
+                if not self._swallowed(cells, rest):
+                    total = cost + distance(rest[0], self._heads[-1])
+                    ends.append((total, (*cells, line[rest[0][0] :].rstrip())))
             elif not rest:
                 ends.append((cost, (*cells, None) if self._commanded else cells))
         if not ends:
@@ -209,6 +210,7 @@ _EMPTY_COST = 3
 _MISPLACED_COST = 30
 
 
+_CELLS_BEFORE_TIME = 4
 _PRIORITY = re.compile(r"[<N] ")
 _TIME = re.compile(r"(?:\d+-)?(?:\d+:){1,2}\d\d", re.ASCII)
 _MONTH = re.compile(r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)")

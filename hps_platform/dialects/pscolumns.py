@@ -89,11 +89,12 @@ STATE = Kind(
 USER = Kind(_word, re.compile(r"\S+"))
 ANY = Kind(_text, re.compile(r"(?!\d+:\d\d)\S+", _A))
 TTY = Kind(_text, ANY.pattern)
+# Names of months are the locale's, also where titles are not: `Mar14`, `mars14`, `févr.14`, `3月14`, `14Mar26`.
+_NAMED = r"[A-Z][a-z]{2}[_-]?[0-9]{1,2}(?:[AP]M)?|(?!tty|con)[^\W\d_]{2,9}\.?[0-9]{1,2}"
+_NUMBERED = r"[0-9]{1,2}[^\W\d_]{2,9}\.?(?:[0-9][0-9])?|[0-9]{1,2}[^\W\d_a-zA-Z][0-9]{1,2}"
 START = Kind(
     _text,
-    re.compile(
-        r"\d?\d:\d\d(?::\d\d|[AP]M)?|[A-Z][a-z]{2}[_-]?\d{1,2}(?:[AP]M)?|\d{4}|\d{1,2}[A-Z][a-z]{2}(?:\d\d)?|-", _A
-    ),
+    re.compile(rf"[0-9]?[0-9]:[0-9][0-9](?::[0-9][0-9]|[AP]M)?|[0-9]{{4}}|{_NAMED}|{_NUMBERED}|-"),
     re.compile(r"[A-Z][a-z]{2} \d{1,2}", _A),
     1,
 )

@@ -51,13 +51,10 @@ def is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell) is not None or cell.lower() in NULLS
 
 
-_LONE = re.compile(r"\s*(\d+)\s*\n\s*", re.ASCII)
-
-
 def lone_number(text: str) -> int | None:
-    """The number that is all of a text, with the end of its line: without that it may have been cut."""
-    found = _LONE.fullmatch(text)
-    return None if found is None else int(found[1])
+    """The one number that has a line to itself, with the end of that line: without that it may have been cut."""
+    found = [line.strip() for line in text.split("\n")[:-1] if line.strip().isascii() and line.strip().isdigit()]
+    return int(found[0]) if len(found) == 1 else None
 
 
 def within(value: Number | None, low: float, high: float) -> Number | None:
