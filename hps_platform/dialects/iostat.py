@@ -23,7 +23,7 @@ READ_MS, WRITE_MS = "read_ms", "write_ms"
 WAITING, ACTIVE = "waiting", "active"
 
 # What is larger is not plausible; beyond what is named here, a rate.
-_LARGEST = {"kb_read": LARGEST_SIZE, "kb_wrtn": LARGEST_SIZE, "busy_pct": 101.0}
+_LARGEST = {"kb_read": LARGEST_SIZE, "kb_wrtn": LARGEST_SIZE, "busy_pct": 101.0, "queue_length": 1e6}
 
 EXTENDED: Mapping[str, tuple[str, float]] = {
     "r/s": (READS, 1),

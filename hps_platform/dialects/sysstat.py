@@ -158,7 +158,11 @@ def _json(text: str) -> tuple[list[list[Row]], bool]:
 # avg-cpu:  %user   %nice %system %iowait  %steal   %idle
 #            4.02    0.00    1.51    0.25    0.00   94.22
 _CPU = re.compile(r"^avg-cpu:\s+%user\s.*%idle\s*$", re.MULTILINE)
-_NUMBERS = re.compile(r"\s+\d[\d.,]*(?:\s+\d[\d.,]*)*\s*", re.ASCII)
+_NUMBER = r"(?:-?nan|\d[\d.,]*[kKMGTP%]?)"
+_NUMBERS = re.compile(rf"\s+{_NUMBER}(?:\s+{_NUMBER})*\s*", re.ASCII)
+
+
+_NAME_ALONE = re.compile(r"^\S+[ \t]*\n[ \t]+[-\dn]", re.MULTILINE | re.ASCII)
 
 
 def _names_joined(text: str) -> str:
@@ -166,6 +170,8 @@ def _names_joined(text: str) -> str:
 
     A line of its own have all names with -h of sysstat 9 to 11, and those of more than ten characters before sysstat 5.
     """
+    if _NAME_ALONE.search(text) is None:
+        return text
     lines: list[str] = []
     name = ""
     for line in text.split("\n"):
