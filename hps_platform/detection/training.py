@@ -200,7 +200,8 @@ def _backend(workers: Workers) -> Iterator[None]:
         ) from error
     if not workers.scheduler:
         raise SettingsError("HPS_TRAINING_BACKEND=dask needs the scheduler's address in HPS_DASK_SCHEDULER")
-    with Client(workers.scheduler), joblib.parallel_config(backend="dask", n_jobs=workers.jobs or -1):
+    client = Client(workers.scheduler)  # type: ignore[no-untyped-call]  # distributed has no types here
+    with client, joblib.parallel_config(backend="dask", n_jobs=workers.jobs or -1):
         yield
 
 

@@ -64,7 +64,7 @@ def read(conn: Connection, server_id: int, end: datetime) -> dict[tuple[str, str
     frames = {name: _hourly(conn, server_id, name, end) for name in SOURCES}
     features = minutes(frames)
     found = {(name, ""): _laid(features, name, end) for name in METRICS if name != BY_MOUNT}
-    mounts = _hourly(conn, server_id, "filesystem", end).drop_nulls("used_pct")
+    mounts = frames["filesystem"].drop_nulls("used_pct")
     for (mount,), frame in mounts.group_by("mount", maintain_order=True):
         found[BY_MOUNT, str(mount)] = _laid(frame, "used_pct", end)
     if mounts.is_empty():
@@ -77,7 +77,7 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
     "iostat": ("busy_pct", "kb_s"),
     "netstat": ("ipkts_s", "opkts_s", "ierrs_s", "oerrs_s"),
     "memory": ("used_pct",),
-    "filesystem": ("used_pct",),
+    "filesystem": ("used_pct", "used_kb"),
 }
 
 
