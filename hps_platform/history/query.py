@@ -69,6 +69,11 @@ class Question:
         return "server_id" if self.tags is None else "tag"
 
     @property
+    def lines(self) -> int:
+        """How many lines an answer has, if there are samples of all; more where there are keys."""
+        return len(self.server_ids if self.tags is None else {tag for own in self.tags.values() for tag in own})
+
+    @property
     def scope(self) -> Scope:
         return Scope(self.family, self.server_ids, self.start, self.end, self.tags)
 
@@ -156,7 +161,7 @@ def _chart(db: Database, question: Question, points: int) -> tuple[int | None, f
         finest: Grain | None = None if raw_only else seam.finest(conn, question.scope)
     may_be_raw = not rate and question.tags is None
     tried = planner.widths(question.span_s, points, question.family.interval_s, finest=finest, rate=not may_be_raw)
-    interval_s = next(tried)
+    interval_s = next(width for width in tried if width is None or question.lines * question.span_s / width <= MAX_ROWS)
     frame = question.read(db, interval_s)
     if interval_s is not None and frame.height <= MAX_ROWS:
         spacing = _spacing(frame, question.keys(frame))

@@ -64,12 +64,13 @@ def _moments(rows: pl.DataFrame, times: Times, key: str | None, columns: Sequenc
 
 def _even(times: Times, points: int) -> Times:
     """The first moment of each of even steps, the last of all, and the edges of holes while they are few."""
-    steps = np.linspace(times[0], times[-1], max(points // 2, 2))
-    even = np.unique(np.minimum(np.searchsorted(times, steps), len(times) - 1))
     distances = np.diff(times)
     holes = np.flatnonzero(distances > HOLE * np.median(distances)) if len(distances) else np.zeros(0, np.intp)
-    if 2 * len(holes) <= points - len(even):
-        even = np.union1d(even, np.concatenate((holes, holes + 1)))
+    edges = np.unique(np.concatenate((holes, holes + 1)))
+    if 2 * len(edges) > points:
+        edges = edges[:0]
+    steps = np.linspace(times[0], times[-1], max(points - len(edges), 2))
+    even = np.union1d(np.minimum(np.searchsorted(times, steps), len(times) - 1), edges)
     chosen: Times = times[even]
     return chosen
 

@@ -1,4 +1,4 @@
-"""A whole demo: every service, the simulated fleet, thirty hours of history, models and anomalies."""
+"""A whole demo: every service, the simulated fleet, two days of history, models and anomalies."""
 
 import os
 import subprocess
@@ -15,8 +15,7 @@ from hps_platform import settings
 from hps_platform.stack import control
 from hps_platform.stack.ports import free_port
 
-DAYS = 1.25
-"""A model takes a day; the rest is for what is left out of training."""
+DAYS = 2
 SEED = 11
 USERNAME, PASSWORD = "ada", "a password for tests only"
 _PORTS = ("app_port", "dagster_port", "mlflow_port", "kafka_port", "postgres_port")
