@@ -20,7 +20,11 @@ from hps_platform_tests.integration.retention.test_retention import damage, raw_
 from hps_platform_tests.integration.store import samples
 
 VMSTAT = FAMILIES["vmstat"]
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def today() -> datetime:
+    """A run of many tests may begin on the day before."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +59,7 @@ def hps(*arguments: str) -> Result:
 
 
 def test_a_night_and_a_morning_after(conn: Connection, tmp_path: Path) -> None:
-    begin = TODAY - timedelta(days=40)
+    begin = today() - timedelta(days=40)
     samples.land(conn, VMSTAT, samples.frame(VMSTAT, samples.every(7200, 12 * 12, begin)))
     before = stored(conn, VMSTAT)
     assert upkeep() == {"intact": True, "nothing_overdue": True}
@@ -80,7 +84,7 @@ def test_a_night_and_a_morning_after(conn: Connection, tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_turns_the_checks_red(conn: Connection) -> None:
-    begin = TODAY - timedelta(days=33)
+    begin = today() - timedelta(days=33)
     samples.land(conn, VMSTAT, samples.frame(VMSTAT, samples.every(7200, 12, begin)))
     assert upkeep() == {"intact": True, "nothing_overdue": True}
     damage(record(conn, VMSTAT, begin.date()).url)
