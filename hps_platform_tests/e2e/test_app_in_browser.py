@@ -4,13 +4,14 @@ import itertools
 import json
 import re
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from hps_platform_tests.e2e.browser import NARROW, PATIENCE_MS, WIDE, OpenPage
 from hps_platform_tests.e2e.demo import DemoApp
@@ -191,10 +192,13 @@ def test_zooming_into_history_fetches_finer_data(open_page: OpenPage, demo_app: 
         " && axis.r2l(axis.range[1]) - axis.r2l(axis.range[0]) < whole / 5; }",
         [whole, coarse],
     )
-    drag = page.locator("#history-body .nsewdrag").first
-    box = drag.bounding_box()
-    assert box is not None
-    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for _ in range(5):  # two clicks are a double one only if a busy browser comes to both within Plotly's 0.3 s
+        box = page.locator("#history-body .nsewdrag").first.bounding_box()
+        assert box is not None
+        page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        with suppress(PlaywrightTimeout):
+            page.wait_for_url(re.compile(r"range=24h"), timeout=10_000)
+            break
     page.wait_for_url(re.compile(r"range=24h"))
 
 
