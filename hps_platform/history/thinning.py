@@ -32,15 +32,15 @@ def thin(
         return frame, 0.0
     kept, apart = [], 0
     for rows in frame.with_row_index("row").partition_by(line, maintain_order=True):
+        if rows.height <= points or rows["timestamp"].n_unique() <= points:
+            kept.append(rows["row"])
+            continue
         told = rows.filter(pl.any_horizontal(pl.col(columns).is_not_null()))["timestamp"]
         times = (told if len(told) else rows["timestamp"]).unique().sort().to_physical().to_numpy()
-        if rows["timestamp"].n_unique() > points:
-            chosen = _moments(rows, times, key, columns, points)
-            moments = pl.Series(chosen).cast(rows.schema["timestamp"])
-            kept.append(rows.filter(pl.col("timestamp").is_in(moments.implode()))["row"])
-            apart = max(apart, _apart(times, chosen))
-        else:
-            kept.append(rows["row"])
+        chosen = _moments(rows, times, key, columns, points)
+        moments = pl.Series(chosen).cast(rows.schema["timestamp"])
+        kept.append(rows.filter(pl.col("timestamp").is_in(moments.implode()))["row"])
+        apart = max(apart, _apart(times, chosen))
     return frame[pl.concat(kept).sort()], apart / 1000
 
 
