@@ -42,8 +42,8 @@ def _growth(filesystem: pl.DataFrame) -> pl.DataFrame:
 def minutes(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """One row a minute, ascending: `timestamp`, the nine features, and `us`, `sy`, `idle`.
 
-    `frames` holds one server's rows of each of `FAMILIES` in their `frame_schema`. A feature
-    is null where nothing was printed that it could come from.
+    `frames` holds one server's rows of each of `FAMILIES` in their `frame_schema`. A feature is null where nothing was
+    printed that it could come from.
     """
     cpu = _by_minute(
         frames["vmstat"],

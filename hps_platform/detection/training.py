@@ -223,15 +223,16 @@ def _opened(db: Database, registry: ModelRegistry, active: list[Server], report:
     champions = registry.champions()
     for server in active:
         name = model_name(server.id)
-        if name in champions:
-            try:
-                with db.connection() as conn:
-                    file = model_files.model_file(conn, name, champions[name])
-                registry.load(name, champions[name], file.sha256)
-            except (ModelNotFound, ModelUntrusted) as error:
-                logger.warning("the champion of %s can't be opened: %s", server.hostname, error)
-                report.refused[server.hostname] = str(error)
-                del champions[name]
+        if name not in champions:
+            continue
+        try:
+            with db.connection() as conn:
+                file = model_files.model_file(conn, name, champions[name])
+            registry.load(name, champions[name], file.sha256)
+        except (ModelNotFound, ModelUntrusted) as error:
+            logger.warning("the champion of %s can't be opened: %s", server.hostname, error)
+            report.refused[server.hostname] = str(error)
+            del champions[name]
     return champions
 
 

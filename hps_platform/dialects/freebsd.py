@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from hps_platform.dialects import horizontal, interfaces, iostat, memory, mounts, processes, sampling, vmstat
 from hps_platform.dialects.commandline import Program
 from hps_platform.dialects.dialect import Dialect, Plan, Reader, Reading
-from hps_platform.dialects.text import Number, number, suffixed
+from hps_platform.dialects.text import Number, number, numbers_alone, suffixed
 
 PLAN = (
     Plan("vmstat", "env LC_ALL=C vmstat -H {interval}"),
@@ -145,10 +145,10 @@ def _kib(values: Mapping[str, int]) -> dict[str, Number | None]:
 def _unnamed(program: Program, text: str) -> dict[str, int]:
     """What `sysctl -n` printed: numbers alone, in the order of the names it was given."""
     names = [argument for argument in program.arguments if "." in argument]
-    lines = [line.strip() for line in text.split("\n") if line.strip().isdigit()]
-    if program.name != "sysctl" or not program.has("n") or len(names) != len(lines):
+    numbers = numbers_alone(text.split("\n"))
+    if program.name != "sysctl" or not program.has("n") or len(names) != len(numbers):
         return {}
-    return {name: int(line) for name, line in zip(names, lines, strict=True)}
+    return dict(zip(names, numbers, strict=True))
 
 
 def _memory(programs: tuple[Program, ...], text: str, streamed: bool) -> Reading:

@@ -4,7 +4,7 @@ Knows no family and no operating system. What a table of a family looks like bel
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 Number = int | float
 
@@ -53,8 +53,13 @@ def is_number(cell: str) -> bool:
 
 def lone_number(text: str) -> int | None:
     """The one number that has a line to itself, with the end of that line: without that it may have been cut."""
-    found = [line.strip() for line in text.split("\n")[:-1] if line.strip().isascii() and line.strip().isdigit()]
-    return int(found[0]) if len(found) == 1 else None
+    found = numbers_alone(text.split("\n")[:-1])
+    return found[0] if len(found) == 1 else None
+
+
+def numbers_alone(lines: Iterable[str]) -> list[int]:
+    """The numbers of the lines that hold nothing else."""
+    return [int(word) for word in map(str.strip, lines) if word.isascii() and word.isdigit()]
 
 
 def within(value: Number | None, low: float, high: float) -> Number | None:
