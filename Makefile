@@ -18,7 +18,7 @@ demo: setup  ## a simulated fleet on the whole stack; prints where to look
 
 test: check  ## checks first, then every test, with what they need installed or named
 	@$(BIN)/python scripts/test_requirements.py
-	@$(BIN)/pytest -n 2 --no-loadscope-reorder
+	@$(BIN)/pytest -n 3 --no-loadscope-reorder
 
 check: setup  ## style, types, and which way imports point
 	@$(BIN)/ruff check .

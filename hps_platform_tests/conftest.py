@@ -1,4 +1,5 @@
-"""Fixtures that every test may use, and how `make test` deals tests out to two processes.
+"""Fixtures that every test may use, and how `make test` deals tests out to its processes, of which there are more than
+two cores need, since many tests wait.
 
 A file's tests stay together, as they share servers; all of `e2e` stays together, as it shares one demo, and comes
 first, as it takes longest. What needs an MLflow server stays together as well: one takes ten seconds of CPU to start.

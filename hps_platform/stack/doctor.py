@@ -132,7 +132,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
         yield Finding("Kafka", "ok", f"your own at {settings.bootstrap}")
         return
     java = find_java(settings.java_home)
-    yield Finding("Java", "ok", f"{java.major} from {java.origin}: {java.program}")
+    yield Finding("Java", "ok", f"{java.version} from {java.origin}: {java.program}")
     missing = jars.missing()
     if missing:
         fetch = "hps up fetches them from Maven Central: it needs a connection once"

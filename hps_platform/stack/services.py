@@ -122,10 +122,10 @@ def dagster_environment(settings: Settings, record: Record) -> dict[str, str]:
 
 def mlflow(settings: Settings) -> Service:
     port, artifacts = settings.mlflow_port, settings.data_dir / "mlflow" / "artifacts"
-    options = ["--host", settings.bind_address, "--port", str(port), "--workers", "1"]
+    options = ("--host", settings.bind_address, "--port", str(port), "--artifacts-destination", artifacts.as_uri())
     return Service(
         "mlflow",
-        (program("mlflow"), "server", *options, "--artifacts-destination", artifacts.as_uri()),
+        (sys.executable, "-m", "hps_platform.mlflow_server", *options),
         Health("http", f"http://{reachable(settings)}:{port}/health", "answers GET /health"),
         environment={
             # With job execution on, and four workers, it would be 15 processes and 2.6 GB.

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,7 +13,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from hps_platform.dagster_storage import KeptConnectionsStorage
 from hps_platform.errors import DatabaseUnavailable, StackError
+from hps_platform.stack import jars
 from hps_platform.stack.kafka import Kafka
 from hps_platform.stack.ports import free_port
 from hps_platform.stack.postgres import Postgres, packaged_programs
@@ -84,6 +87,64 @@ def test_a_message_goes_through_and_topics_are_not_made_by_accident(kafka: str) 
     assert message.value() == b"value"
     other = admin.list_topics(f"{topic}-other", timeout=10).topics[f"{topic}-other"]
     assert other.error is not None
+
+
+def shared_classes(broker: Kafka) -> list[Path]:
+    """The archives of classes that a broker's command names."""
+    option = "-XX:SharedArchiveFile="
+    return [Path(word.removeprefix(option)) for word in broker.command() if word.startswith(option)]
+
+
+def test_kafkas_classes_are_prepared_by_its_first_start_and_damage_is_passed_over(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "maven").symlink_to(jars.cache_folder() / "maven")
+    brokers = [
+        Kafka(tmp_path / name, port=free_port(), controller_port=free_port(), cache=cache) for name in ("one", "two")
+    ]
+    for broker in brokers:
+        broker.prepare()
+    [archive] = shared_classes(brokers[0])
+    assert shared_classes(brokers[1]) == [archive]
+    assert sorted(cache.glob("classes-*")) == [archive]
+    assert archive.stat().st_size > 1_000_000
+    archive.chmod(0o600)
+    archive.write_bytes(b"no classes")
+    brokers[1].start()
+    try:
+        assert brokers[1].ready()
+    finally:
+        brokers[1].stop()
+
+
+def test_dagster_asks_over_connections_that_it_keeps_also_when_postgresql_was_away(tmp_path: Path) -> None:
+    server = Postgres(tmp_path / "data", port=free_port(), password="p")
+    server.initialise()
+    server.start()
+    try:
+        server.create_databases("dagster")
+        storage = KeptConnectionsStorage(server.dsn("dagster").replace("postgresql:", "postgresql+psycopg2:"))
+        storage.run_storage.get_runs()
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as looking:
+            before = sessions(looking)
+            for _ in range(50):
+                storage.run_storage.get_runs()
+                storage.event_log_storage.get_maximum_record_id()
+                storage.schedule_storage.all_instigator_state()
+            assert sessions(looking) - before <= 3
+        server.stop()
+        server.start()
+        assert storage.run_storage.get_runs() == []
+    finally:
+        server.stop()
+
+
+def sessions(looking: psycopg.Connection[Any]) -> int:
+    """How often somebody has logged in to Dagster's database."""
+    looking.execute("select pg_stat_force_next_flush()")
+    row = looking.execute("select sessions from pg_stat_database where datname = 'dagster'").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def test_kafka_comes_back_on_other_ports_with_its_topics(tmp_path: Path) -> None:
