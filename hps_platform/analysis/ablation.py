@@ -3,6 +3,8 @@
 Whatever judges, calibration, smoothing and alert budget are the same; only the seed's design brings its own.
 """
 
+import importlib.util
+import os
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +20,8 @@ from hps_platform.analysis.members import MEMBERS, WINDOW, Member, State, View, 
 
 SHIPPED = "mean of the four"
 SEEDS_DESIGN = "seed's design"
+SEQUENCE = 30
+"""Rows that the LSTM reads before it says what comes next."""
 FIGURES = ("vus_pr", "f1", "fc1", "false_alarms_per_day", "normal_time_alarmed", "median_delay_min")
 
 
@@ -46,13 +50,57 @@ def _score_autoencoder(state: State, view: View) -> Floats:
 AUTOENCODER = Member("autoencoder", _fit_autoencoder, _score_autoencoder, partial(own_rows, WINDOW))
 
 
+def _sequences(view: View, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The `SEQUENCE` rows before each slot, oldest first (slots x rows x metrics), the first held before its start."""
+    before: NDArray[np.float32] = view.value.astype(np.float32)[np.maximum(slots[:, None] + np.arange(-SEQUENCE, 0), 0)]
+    return before
+
+
+def _fit_lstm(view: View, rows: NDArray[np.int64], seed: int) -> State:
+    """One layer of 32 cells that learns to say the next row, as in Malhotra et al. 2015 (LSTM-AD)."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras  # type: ignore[import-untyped]  # it publishes no types
+
+    keras.utils.set_random_seed(seed)
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 6_000)).astype(np.int64)]
+    metrics = view.value.shape[1]
+    network = keras.Sequential(
+        [keras.layers.Input((SEQUENCE, metrics)), keras.layers.LSTM(32), keras.layers.Dense(metrics)]
+    )
+    network.compile(optimizer=keras.optimizers.Adam(2e-3), loss="mse")
+    network.fit(_sequences(view, some), view.value[some].astype(np.float32), batch_size=64, epochs=10, verbose=0)
+    return {"network": network}
+
+
+def _score_lstm(state: State, view: View) -> Floats:
+    """How far each row is from what was said: the root of the mean square."""
+    said = [
+        state["network"].predict(_sequences(view, slots), batch_size=1024, verbose=0)
+        for slots in np.array_split(np.arange(len(view.value)), max(1, len(view.value) // 8192))
+    ]
+    lost: Floats = np.sqrt(((np.concatenate(said) - view.value) ** 2).mean(axis=1))
+    return lost
+
+
+LSTM = Member("lstm", _fit_lstm, _score_lstm, partial(own_rows, SEQUENCE + 1))
+"""Rated where the extra `lstm` (Keras on JAX) is installed; nothing that ships needs it."""
+
+
+def not_chosen() -> tuple[Member, ...]:
+    """What is rated beside the shipped members, as far as it is installed."""
+    there = all(importlib.util.find_spec(package) for package in ("keras", "jax"))
+    return (AUTOENCODER, LSTM) if there else (AUTOENCODER,)
+
+
 def rate(
     train: pl.DataFrame, test: pl.DataFrame, labels: pl.DataFrame, *, alarms_per_day: float, seed: int = 0
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each way of judging one server with its `FIGURES`, the seed's design first and the shipped one last."""
     yield SEEDS_DESIGN, _seeds_design(train, test, labels, seed)
-    alone = {member.name: (member,) for member in (*MEMBERS, AUTOENCODER)}
-    for name, judges in {**alone, "mean with autoencoder": (*MEMBERS, AUTOENCODER), SHIPPED: MEMBERS}.items():
+    others = not_chosen()
+    alone = {member.name: (member,) for member in (*MEMBERS, *others)}
+    with_one_more = {f"mean with {member.name}": (*MEMBERS, member) for member in others}
+    for name, judges in {**alone, **with_one_more, SHIPPED: MEMBERS}.items():
         done = evaluation.evaluate(train, test, labels, alarms_per_day=alarms_per_day, seed=seed, judges=judges)
         yield name, done.report["labels"]
 

@@ -5,12 +5,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from hps_platform.analysis.ablation import AUTOENCODER, FIGURES, SEEDS_DESIGN, SHIPPED
-from hps_platform.analysis.members import MEMBERS
+from hps_platform.analysis import ablation
+from hps_platform.analysis.ablation import AUTOENCODER, FIGURES, LSTM, SEEDS_DESIGN, SHIPPED
+from hps_platform.analysis.members import MEMBERS, View
 from hps_platform.cli.detect import app
 from hps_platform.defs.scorecard import scorecard
 from hps_platform.errors import InvalidInput
@@ -34,6 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+@pytest.fixture
+def _without_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the extra is not installed; compiling its networks takes minutes."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+
+
+@pytest.mark.usefixtures("_without_lstm")
 def test_each_way_of_judging_is_rated_on_a_folder_of_servers(folder: Path) -> None:
     done = CliRunner().invoke(app, ["scorecard", str(folder), "--json"])
     assert done.exit_code == 0, done.output
@@ -45,6 +54,7 @@ def test_each_way_of_judging_is_rated_on_a_folder_of_servers(folder: Path) -> No
     assert told["means"][SEEDS_DESIGN]["normal_time_alarmed"] > told["means"][SHIPPED]["normal_time_alarmed"]
 
 
+@pytest.mark.usefixtures("_without_lstm")
 def test_dagster_keeps_the_table(folder: Path) -> None:
     chosen = {"folder": str(folder), "columns": ["cpu", "packets"]}
     done = dg.materialize([scorecard], run_config={"ops": {"detection__scorecard": {"config": chosen}}})
@@ -53,6 +63,18 @@ def test_dagster_keeps_the_table(folder: Path) -> None:
     assert event.metadata["servers"].value == 1
     assert table.count("\n") == 2 + 1 + len(MEMBERS) + 3
     assert SHIPPED in table
+
+
+def test_the_lstm_says_what_comes_next_and_is_rated_where_it_is_installed() -> None:
+    assert ablation.not_chosen() == (AUTOENCODER, LSTM)
+    wave = np.sin(np.arange(1_200) * 2 * np.pi / 24)
+    value = np.column_stack([wave, -wave])
+    value[1_150] = 0.0, 3.0
+    view = View(value, value, np.zeros(value.shape, dtype=bool), STEP_S)
+    scores = LSTM.score(LSTM.fit(view, np.arange(ablation.SEQUENCE, 1_100), 0), view)
+    assert scores.shape == (1_200,)
+    assert int(np.argmax(scores)) == 1_150
+    assert np.median(scores[ablation.SEQUENCE :]) < scores[1_150] / 5
 
 
 def test_a_folder_without_servers_and_a_metric_nobody_has(folder: Path, tmp_path: Path) -> None:
