@@ -374,7 +374,7 @@ def test_a_session_ended_in_the_middle_changes_nothing(dsn: str, bootstrap: str,
     finish, _ = _loading(producer, 0.002)
     run = Running(dsn, bootstrap)
     until(lambda: len(run.commits) > 1, 20, "commits")
-    for _ in range(10):
+    for _ in range(5):
         seen = len(run.commits)
         with psycopg.connect(dsn) as conn:
             conn.execute(
