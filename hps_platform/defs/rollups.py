@@ -1,4 +1,4 @@
-"""Rollups by minute and by hour: recomputed from the ledger of dirty hours, so late and replayed data heal them."""
+"""Rollups by minute, hour and six hours: recomputed from the ledger of dirty hours, so late data heal them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from hps_platform.defs.samples import samples_key
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.family import Family
 from hps_platform.store import rollups as store_rollups
+from hps_platform.store.schema import Grain, rollup_table
 
 
 def rollups_key(family: Family) -> dg.AssetKey:
@@ -24,8 +25,8 @@ def _specs() -> Iterator[dg.AssetSpec]:
             deps=[samples_key(family)],
             group_name="rollups",
             kinds={"postgres"},
-            description=f"Mean, minimum and maximum of {family.title.lower()} by minute and by hour.",
-            metadata={"tables": [f"{family.table}_1m", f"{family.table}_1h"]},
+            description=f"Mean, minimum and maximum of {family.title.lower()} by minute, hour and six hours.",
+            metadata={"tables": [rollup_table(family, grain) for grain in Grain]},
             skippable=True,
         )
 

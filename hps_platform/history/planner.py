@@ -1,7 +1,8 @@
 """Which source and which width of buckets a chart is read from. Pure.
 
 A chart has a number of points a line. Finer sources are read where they hold at most some times as many, and thinned;
-wider ranges come from the rollup that is just fine enough; and ranges between two rollups are put into buckets.
+wider ranges come from the finest rollup that does; and ranges between two rollups are put into buckets. Which rollup
+these are then made from, `store.series` knows: the coarsest that their width allows.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ def widths(
     if finest is None and not rate and span_s / sample_s <= points * FINER:
         yield None
     chosen = at_least(max(span_s / points, finest.seconds if finest else 0))
-    for grain in reversed(Grain):
+    for grain in Grain:
         held = span_s / grain.seconds
         if held * _COARSER >= points and held <= points * FINER:
             chosen = grain.seconds if finest is None else max(grain.seconds, finest.seconds)

@@ -14,7 +14,8 @@ Every row also carries `server_id` and `timestamp` (UTC, the moment the sample d
 A value that a system does not print is null, never 0. One message on a topic is one sample of one host.
 
 Rollups by minute (`<table>_1m`) and hour (`<table>_1h`) hold `<column>_mean`, `_min` and `_max` as `real`; `_p95` where
-the last column below says so; of capacities, which change only when somebody changes them, the exact `_last`.
+the last column below says so; of capacities, which change only when somebody changes them, the exact `_last`. Those by
+six hours (`<table>_6h`, from midnight UTC) are made from hours, weighed by their samples, and have no `_p95`.
 """
 
 
@@ -29,7 +30,7 @@ def _section(family: Family) -> Iterator[str]:
     if family.rollup_top:
         yield (
             f"Rollups are per {family.rollup_key} and keep {family.rollup_top} a bucket: the first in turn by "
-            f"{' and '.join(family.rollup_by)}.\n"
+            f"{' and '.join(family.rollup_by)}; six hours all that their hours keep.\n"
         )
     yield "| column | unit | type | meaning | rollups |"
     yield "|---|---|---|---|---|"

@@ -187,7 +187,8 @@ def _due(conn: Connection, policies: Mapping[str, Policy], today: date) -> _Due:
         kept = {one.day for one in records.listing(conn, family.name) if one.keep_until and one.keep_until > today}
         ended = _ended(conn, family.table, today - timedelta(days=policy.raw_days))
         due.raw += [(family, one) for one in ended if one.start.date() not in kept]
-        for grain, age in ((Grain.MINUTE, policy.minute_days), (Grain.HOUR, policy.hour_days)):
+        for grain in Grain:
+            age = policy.minute_days if grain is Grain.MINUTE else policy.hour_days
             ended = _ended(conn, rollup_table(family, grain), today - timedelta(days=age))
             due.rolled += [
                 (family, one) for one in ended if not any(one.start.date() <= day < one.end.date() for day in kept)
@@ -232,7 +233,7 @@ def _drop_rollups(conn: Connection, due: Sequence[tuple[Family, partitions.Parti
             if any(start <= raw.start.date() < end for raw in partitions.listing(conn, [family.table])):
                 raise Conflict("samples of that time are still there: the rollups go after them")
             partitions.drop(conn, one.name)
-            grain = Grain.HOUR if one.table.endswith(f"_{Grain.HOUR}") else Grain.MINUTE
+            grain = next(grain for grain in Grain if one.table == rollup_table(family, grain))
             records.note_rollup_dropped(conn, family.name, grain, start, end)
             report.dropped.append(one.name)
 

@@ -1,7 +1,7 @@
 """Time partitions of the sample tables: creating them ahead or on demand, listing them, dropping those of rollups.
 
-Raw tables and minute rollups are cut by day, hour rollups by month; bounds are midnights UTC. Raw rows are dropped by
-`store.archive`, which keeps them.
+Raw tables and minute rollups are cut by day, rollups of an hour and more by month; bounds are midnights UTC. Raw rows
+are dropped by `store.archive`, which keeps them.
 """
 
 import re
@@ -40,14 +40,14 @@ class Partition:
 
 def _span(table: str, day: date) -> tuple[str, date, date]:
     """Name and bounds of the partition of `table` that holds `day`."""
-    if table.endswith(f"_{Grain.HOUR}"):
+    if table.endswith((f"_{Grain.HOUR}", f"_{Grain.SIX_HOURS}")):
         first = day.replace(day=1)
         return f"{table}_p{first:%Y%m}", first, (first + timedelta(days=32)).replace(day=1)
     return f"{table}_p{day:%Y%m%d}", day, day + timedelta(days=1)
 
 
 def tables(family: Family) -> tuple[str, ...]:
-    """The partitioned tables of a family: raw, minutes, hours."""
+    """The partitioned tables of a family: raw, and its rollups from the finest on."""
     return (family.table, *(rollup_table(family, grain) for grain in Grain))
 
 

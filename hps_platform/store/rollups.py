@@ -1,6 +1,7 @@
-"""Rollups of a minute and of an hour, recomputed from raw rows wherever landing marked an hour dirty.
+"""Rollups of a minute, an hour and six hours, recomputed wherever landing marked an hour dirty.
 
-What they hold of a column, it declares itself. Both come from raw, so a mean is the mean of the samples, not of means.
+What they hold of a column, it declares itself. Minutes and hours come from raw, so a mean is the mean of the samples,
+not of means. Six hours come from their hours, weighed by their samples; there is no percentile of them.
 Late and replayed rows mark their hours again and heal them; those of a day that is only in the archive wait until it
 is restored, for what is there are not all of its rows.
 """
@@ -17,6 +18,8 @@ from hps_platform.store.schema import Grain, rollup_table
 logger = logging.getLogger(__name__)
 
 _LOCK = 0x687073_03
+_SIX_HOURS = f"{Grain.SIX_HOURS.seconds} seconds"
+_ORIGIN = sql.SQL("timestamptz '2000-01-01 00:00Z'")
 MAX_KEY_CHARACTERS = 200
 """A command line longer than this is cut in the rollups: it is part of their key."""
 
@@ -45,21 +48,21 @@ def _summary(column: Column, summary: Summary) -> sql.Composable:
     return sql.SQL("{}({})::real").format(sql.SQL(summary.value), value)
 
 
-def summary_columns(family: Family) -> list[str]:
+def summary_columns(family: Family, grain: Grain) -> list[str]:
     """Columns of a rollup table."""
     key = [family.summary_key] if family.summary_key else []
-    parts = [f"{column.name}_{part}" for column in family.rollup_columns for part in column.summaries]
+    parts = [f"{column.name}_{part}" for column in family.rollup_columns for part in grain.summaries(column)]
     return ["server_id", "timestamp", *key, "samples", *parts]
 
 
 def _buckets(family: Family, grain: Grain) -> sql.Composable:
     """Rollup rows of every mark of the family in `rollup_marks`: an index range of raw rows per mark."""
     key = summary_key(family)
-    parts = [_summary(column, part) for column in family.rollup_columns for part in column.summaries]
-    names = [name for name in summary_columns(family) if name != "server_id"]
+    parts = [_summary(column, part) for column in family.rollup_columns for part in grain.summaries(column)]
+    names = [name for name in summary_columns(family, grain) if name != "server_id"]
     return sql.SQL("""
         SELECT mark.server_id, bucket.* FROM rollup_marks AS mark CROSS JOIN LATERAL (
-            SELECT date_bin({width}, r.timestamp, timestamptz '2000-01-01 00:00Z'){key}, count(*)::integer, {parts}
+            SELECT date_bin({width}, r.timestamp, {origin}){key}, count(*)::integer, {parts}
             FROM {raw} AS r
             WHERE r.server_id = mark.server_id
               AND r.timestamp >= mark.hour AND r.timestamp < mark.hour + interval '1 hour'
@@ -68,6 +71,7 @@ def _buckets(family: Family, grain: Grain) -> sql.Composable:
         WHERE mark.family = {family}
     """).format(
         width=f"{grain.seconds} seconds",
+        origin=_ORIGIN,
         key=sql.SQL(", {}").format(key) if key else sql.SQL(""),
         parts=sql.SQL(", ").join(parts),
         raw=sql.Identifier(family.table),
@@ -77,7 +81,7 @@ def _buckets(family: Family, grain: Grain) -> sql.Composable:
     )
 
 
-def _foremost(family: Family, buckets: sql.Composable) -> sql.Composable:
+def _foremost(family: Family, grain: Grain, buckets: sql.Composable) -> sql.Composable:
     """The first `rollup_top` rows of each bucket and server, in turn by each of `rollup_by`; ties by the key."""
     places = [sql.Identifier(f"by {name}") for name in family.rollup_by]
     ranks = [
@@ -92,7 +96,7 @@ def _foremost(family: Family, buckets: sql.Composable) -> sql.Composable:
             FROM (SELECT *, {ranks} FROM ({buckets}) AS bucket) AS ranked
         ) AS placed WHERE place <= {top}
     """).format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family))),
+        columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family, grain))),
         places=sql.SQL(", ").join(places),
         ranks=sql.SQL(", ").join(ranks),
         buckets=buckets,
@@ -112,10 +116,59 @@ def _recompute(conn: Connection[Any], family: Family, grain: Grain) -> int:
     buckets = _buckets(family, grain)
     statement = sql.SQL("INSERT INTO {table} ({columns}) {rows}").format(
         table=table,
-        columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family))),
-        rows=_foremost(family, buckets) if family.rollup_top else buckets,
+        columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family, grain))),
+        rows=_foremost(family, grain, buckets) if family.rollup_top else buckets,
     )
     return conn.execute(statement).rowcount
+
+
+def _of_hours(column: Column, summary: Summary) -> sql.Composable:
+    """One summary of a column over hour rows `r`."""
+    value = sql.SQL("r.{}").format(sql.Identifier(f"{column.name}_{summary}"))
+    if summary is Summary.MEAN:
+        return sql.SQL(
+            "(sum({v}::float8 * r.samples) / nullif(sum(r.samples) FILTER (WHERE {v} IS NOT NULL), 0))::real"
+        ).format(v=value)
+    if summary is Summary.LAST:
+        return sql.SQL("(array_agg({v} ORDER BY r.timestamp DESC) FILTER (WHERE {v} IS NOT NULL))[1]").format(v=value)
+    return sql.SQL("{}({})").format(sql.SQL(summary.value), value)
+
+
+def _recompute_six_hours(conn: Connection[Any], family: Family) -> None:
+    """Replaces the rows of every six hours with a mark in `rollup_marks` by what their hours say now.
+
+    Of processes there are all commands that one of the hours has.
+    """
+    grain = Grain.SIX_HOURS
+    marked = sql.SQL(
+        "(SELECT DISTINCT server_id, date_bin({width}, hour, {origin}) AS bucket FROM rollup_marks"
+        " WHERE family = {family}) AS mark"
+    ).format(width=_SIX_HOURS, origin=_ORIGIN, family=family.name)
+    table = sql.Identifier(rollup_table(family, grain))
+    conn.execute(
+        sql.SQL(
+            "DELETE FROM {} AS old USING {} WHERE old.server_id = mark.server_id AND old.timestamp = mark.bucket"
+        ).format(table, marked)
+    )
+    parts = [_of_hours(column, part) for column in family.rollup_columns for part in grain.summaries(column)]
+    key = sql.SQL(", r.{}").format(sql.Identifier(family.summary_key)) if family.summary_key else sql.SQL("")
+    conn.execute(
+        sql.SQL("""
+            INSERT INTO {table} ({columns})
+            SELECT mark.server_id, mark.bucket{key}, sum(r.samples)::integer, {parts}
+            FROM {marked} JOIN {hours} AS r ON r.server_id = mark.server_id
+             AND r.timestamp >= mark.bucket AND r.timestamp < mark.bucket + {width}::interval
+            GROUP BY mark.server_id, mark.bucket{key}
+        """).format(
+            table=table,
+            columns=sql.SQL(", ").join(map(sql.Identifier, summary_columns(family, grain))),
+            key=key,
+            parts=sql.SQL(", ").join(parts),
+            marked=marked,
+            hours=sql.Identifier(rollup_table(family, Grain.HOUR)),
+            width=_SIX_HOURS,
+        )
+    )
 
 
 def _refresh_family(conn: Connection[Any], family: Family, max_hours: int) -> int:
@@ -138,6 +191,7 @@ def _refresh_family(conn: Connection[Any], family: Family, max_hours: int) -> in
     conn.execute("ANALYZE rollup_marks")
     rows = _recompute(conn, family, Grain.MINUTE)
     _recompute(conn, family, Grain.HOUR)
+    _recompute_six_hours(conn, family)
     return rows
 
 

@@ -1,12 +1,13 @@
 """Samples as time series: raw rows, and buckets of any width.
 
 Buckets come from the rollups where these are up to date and from raw rows for hours still marked dirty, so an answer
-never lacks what has been landed. Which width suits a question is decided in `hps_platform.history`.
+never lacks what has been landed. Wide buckets come from six hours at a time, but for those of which an hour is dirty:
+these are put together of the hours. Which width suits a question is decided in `hps_platform.history`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -18,7 +19,8 @@ from hps_platform.store import reading
 from hps_platform.store.rollups import summary_key
 from hps_platform.store.schema import Grain, rollup_table
 
-_HOUR = timedelta(hours=1)
+_HOUR, _SIX_HOURS = timedelta(hours=1), timedelta(hours=6)
+_ORIGIN_AT = datetime(2000, 1, 1, tzinfo=UTC)
 _MANY_RANGES = 6
 
 
@@ -78,14 +80,18 @@ class Width:
     whole_hours: bool = True
     """Whether midnights of that zone are full hours in UTC, so that rollups by hour can be put into such days."""
 
+    def of(self, moment: sql.Composable) -> sql.Composable:
+        """The begin of the bucket that a moment is in."""
+        if self.zone == "UTC":
+            return sql.SQL("date_bin({}, {}, {})").format(f"{self.seconds} seconds", moment, _ORIGIN)
+        local = sql.SQL("{} AT TIME ZONE {}").format(moment, self.zone)
+        days = f"{self.seconds // 86_400} days"
+        return sql.SQL("date_bin({}, {}, timestamp '2000-01-01') AT TIME ZONE {}").format(days, local, self.zone)
+
     @property
     def sql(self) -> sql.Composable:
         """The begin of the bucket that a row `r` is in."""
-        if self.zone == "UTC":
-            return sql.SQL("date_bin({}, r.timestamp, {})").format(f"{self.seconds} seconds", _ORIGIN)
-        local = sql.SQL("r.timestamp AT TIME ZONE {}").format(self.zone)
-        days = f"{self.seconds // 86_400} days"
-        return sql.SQL("date_bin({}, {}, timestamp '2000-01-01') AT TIME ZONE {}").format(days, local, self.zone)
+        return self.of(sql.SQL("r.timestamp"))
 
 
 _ORIGIN = sql.SQL("timestamptz '2000-01-01 00:00Z'")
@@ -113,6 +119,10 @@ _FINAL = {
 }
 
 
+_OF_SIX_HOURS = frozenset((Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX))
+"""What six hours answer for. Not sums: these would count a column for the hours in which it was not printed."""
+
+
 def raw_schema(family: Family, columns: Sequence[str]) -> dict[str, pl.DataType]:
     names = ["server_id", "timestamp", *([family.key] if family.key else []), *columns]
     return {name: family.frame_schema[name] for name in names}
@@ -138,14 +148,18 @@ def raw(conn: Connection[Any], scope: Scope, columns: Sequence[str], limit: int)
 
 
 def grain_for(scope: Scope, values: Sequence[Value], width: Width) -> Grain | None:
-    """The coarsest rollup that such buckets can be made from; `None`: only raw rows can."""
+    """The coarsest rollup that such buckets can be made from; `None`: only raw rows can.
+
+    Days of a time zone are made from hours: their midnights lie anywhere within six hours of UTC.
+    """
     if any(value.agg is Aggregate.P95 for value in values):
         return _grain_of_percentiles(scope, values, width)
     if any(value.agg not in _FINAL for value in values) or width.seconds % Grain.MINUTE.seconds:
         return None
     if width.seconds % Grain.HOUR.seconds or not width.whole_hours:
         return Grain.MINUTE
-    return Grain.HOUR
+    wide = width.seconds % Grain.SIX_HOURS.seconds == 0 and width.zone == "UTC"
+    return Grain.SIX_HOURS if wide and all(value.agg in _OF_SIX_HOURS for value in values) else Grain.HOUR
 
 
 def _grain_of_percentiles(scope: Scope, values: Sequence[Value], width: Width) -> Grain | None:
@@ -153,7 +167,7 @@ def _grain_of_percentiles(scope: Scope, values: Sequence[Value], width: Width) -
     kept = all(Summary.P95 in scope.family.by_name[value.column].summaries for value in values)
     if not kept or scope.tags is not None or any(value.agg not in _FINAL for value in values):
         return None
-    return next((grain for grain in Grain if grain.seconds == width.seconds), None)
+    return next((grain for grain in (Grain.MINUTE, Grain.HOUR) if grain.seconds == width.seconds), None)
 
 
 def bucket_schema(scope: Scope, values: Sequence[Value]) -> dict[str, pl.DataType]:
@@ -179,9 +193,9 @@ def buckets(
     if grain is None:
         query = _from_raw(scope, values, width)
     else:
-        dirty = _dirty(conn, scope)
+        dirty = _dirty(conn, scope, grain)
         asked |= dirty.asked
-        query = _from_rollups(scope, values, width, grain, dirty)
+        query = _from_rollups(scope, values, width, dirty)
     query += sql.SQL(" LIMIT %(limit)s")
     frame = reading.frame(conn, query, asked, bucket_schema(scope, values))
     key = scope.family.summary_key
@@ -194,7 +208,7 @@ def top(
     """The servers whose minutes' means reach highest, at that quantile, the highest first; with what they reach."""
     minute = Width(Grain.MINUTE.seconds)
     values = [Value("value", column, Aggregate.MEAN)]
-    dirty = _dirty(conn, scope)
+    dirty = _dirty(conn, scope, Grain.MINUTE)
     key = scope.family.summary_key
     query = sql.SQL("""
         SELECT server_id, percentile_cont({}) WITHIN GROUP (ORDER BY value) AS reached
@@ -202,7 +216,7 @@ def top(
         ORDER BY reached DESC, server_id LIMIT {}
     """).format(
         sql.Literal(quantile),
-        _from_rollups(scope, values, minute, Grain.MINUTE, dirty),
+        _from_rollups(scope, values, minute, dirty),
         sql.SQL(", {}").format(sql.Identifier(key)) if key else sql.SQL(""),
         sql.Literal(count),
     )
@@ -211,35 +225,51 @@ def top(
 
 @dataclass(frozen=True, slots=True)
 class _Dirty:
-    """What the rollups can't be asked for: hours marked dirty, and of these the servers that are not."""
+    """What the rollup `grain` can't be asked for, and where that is instead.
 
-    hours: list[datetime]
+    `gaps` are begins of its buckets that have an hour marked dirty, of an hour at least: all servers leave them out.
+    Of these, `marked` hours of servers are read from raw rows; those that are `clean` from the rollup `finer`.
+    """
+
+    grain: Grain
+    gaps: list[datetime]
     marked: list[tuple[int, datetime]]
     clean: list[tuple[int, datetime]]
 
     @property
+    def length(self) -> timedelta:
+        """Of a gap."""
+        return _SIX_HOURS if self.grain is Grain.SIX_HOURS else _HOUR
+
+    @property
+    def finer(self) -> Grain:
+        """The rollup of what is clean within gaps."""
+        return Grain.HOUR if self.grain is Grain.SIX_HOURS else self.grain
+
+    @property
     def asked(self) -> dict[str, Any]:
         return {
-            "hours": self.hours,
+            "gaps": self.gaps,
             "marked_ids": [server for server, _ in self.marked],
             "marked_hours": [hour for _, hour in self.marked],
             "clean_ids": [server for server, _ in self.clean],
             "clean_hours": [hour for _, hour in self.clean],
-            "first_hour": self.hours[0] if self.hours else None,
-            "last_hour": self.hours[-1] + _HOUR if self.hours else None,
+            "first_gap": self.gaps[0] if self.gaps else None,
+            "last_gap": self.gaps[-1] + self.length if self.gaps else None,
         }
 
     def ranges(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-        """[`start`, `end`) without the dirty hours."""
+        """[`start`, `end`) without the gaps."""
         found = []
-        for hour in self.hours:
-            if start < hour:
-                found.append((start, hour))
-            start = max(start, hour + _HOUR)
+        for gap in self.gaps:
+            if start < gap:
+                found.append((start, gap))
+            start = max(start, gap + self.length)
         return [*found, (start, end)] if start < end else found
 
 
-def _dirty(conn: Connection[Any], scope: Scope) -> _Dirty:
+def _dirty(conn: Connection[Any], scope: Scope, grain: Grain) -> _Dirty:
+    """For questions to a rollup; to that by hour where too many six hours have a dirty one."""
     rows = conn.execute(
         """
         SELECT server_id, hour FROM dirty_hours
@@ -249,9 +279,15 @@ def _dirty(conn: Connection[Any], scope: Scope) -> _Dirty:
         {name: scope.asked[name] for name in ("family", "ids", "start", "end")},
     ).fetchall()
     marked = set(rows)
-    hours = sorted({hour for _, hour in marked})
+    hours = gaps = sorted({hour for _, hour in marked})
+    if grain is Grain.SIX_HOURS:
+        wide = sorted({hour - (hour - _ORIGIN_AT) % _SIX_HOURS for hour in hours})
+        if len(wide) < _MANY_RANGES:
+            gaps, hours = wide, [gap + number * _HOUR for gap in wide for number in range(6)]
+        else:
+            grain = Grain.HOUR
     clean = [(server, hour) for hour in hours for server in scope.server_ids if (server, hour) not in marked]
-    return _Dirty(hours, rows, clean)
+    return _Dirty(grain, gaps, rows, clean)
 
 
 def _keys(family: Family) -> tuple[sql.Composable, sql.Composable]:
@@ -275,54 +311,75 @@ def _listed(family: Family, values: Sequence[Value], parts: Mapping[Aggregate, t
 
 
 def _within(dirty: _Dirty, scope: Scope) -> sql.Composable:
-    """Rows `r` of the scope outside of dirty hours."""
+    """Rows `r` of the scope outside of gaps."""
     whole = sql.SQL("r.timestamp >= %(start)s AND r.timestamp < %(end)s")
     ranges = dirty.ranges(scope.start, scope.end)
     if len(ranges) > _MANY_RANGES:
-        return whole + sql.SQL(" AND date_trunc('hour', r.timestamp) <> ALL(%(hours)s::timestamptz[])")
+        return whole + sql.SQL(" AND date_trunc('hour', r.timestamp) <> ALL(%(gaps)s::timestamptz[])")
     each = [sql.SQL("r.timestamp >= {} AND r.timestamp < {}").format(start, end) for start, end in ranges]
     return sql.SQL("({})").format(sql.SQL(" OR ").join(each)) if each else sql.SQL("false")
 
 
-def _from_rollups(scope: Scope, values: Sequence[Value], width: Width, grain: Grain, dirty: _Dirty) -> sql.Composed:
-    raw_key, key = _keys(scope.family)
-    rolled = sql.SQL("SELECT r.server_id, {bucket} AS bucket{key}, {listed} FROM {table} AS r").format(
+def _rolled(scope: Scope, values: Sequence[Value], width: Width, grain: Grain) -> sql.Composed:
+    """Rows `r` of a rollup, without a condition."""
+    return sql.SQL("SELECT r.server_id, {bucket} AS bucket{key}, {listed} FROM {table} AS r").format(
         bucket=width.sql,
-        key=key,
+        key=_keys(scope.family)[1],
         listed=_listed(scope.family, values, _ROLLED),
         table=sql.Identifier(rollup_table(scope.family, grain)),
     )
+
+
+# The outermost gaps as moments: they let the planner leave the other days' partitions out.
+_IN_GAP = sql.SQL("""r.server_id = d.server_id
+    AND r.timestamp >= %(first_gap)s::timestamptz AND r.timestamp < %(last_gap)s::timestamptz
+""")
+_WITHIN_HOUR = sql.SQL(
+    " AND r.timestamp >= greatest(d.hour, %(start)s) AND r.timestamp < least(d.hour + interval '1 hour', %(end)s)"
+)
+_AT_HOUR = sql.SQL(" AND r.timestamp = d.hour")
+
+
+def _clean(scope: Scope, values: Sequence[Value], width: Width, dirty: _Dirty) -> sql.Composable:
+    """What is not dirty within gaps."""
+    place = _WITHIN_HOUR if dirty.finer is Grain.MINUTE else _AT_HOUR
+    return sql.SQL("""
+        SELECT s.* FROM unnest(%(clean_ids)s::bigint[], %(clean_hours)s::timestamptz[]) AS d (server_id, hour)
+        CROSS JOIN LATERAL ({rolled} WHERE {in_gap}) AS s
+    """).format(rolled=_rolled(scope, values, width, dirty.finer), in_gap=_IN_GAP + place)
+
+
+def _marked(scope: Scope, values: Sequence[Value], width: Width, dirty: _Dirty) -> sql.Composable:
+    """What is dirty, from raw rows."""
+    raw_key, _ = _keys(scope.family)
+    # Of an hour that is in one bucket as a whole, the bucket is known beforehand, and there is nothing to sort.
+    bucket = width.sql if dirty.grain is Grain.MINUTE else width.of(sql.SQL("d.hour"))
+    return sql.SQL("""
+        SELECT d.server_id, s.* FROM unnest(%(marked_ids)s::bigint[], %(marked_hours)s::timestamptz[])
+            AS d (server_id, hour)
+        CROSS JOIN LATERAL (
+            SELECT {bucket} AS bucket{raw_key}, {listed} FROM {raw} AS r WHERE {in_gap} GROUP BY {group}
+        ) AS s
+    """).format(
+        bucket=bucket,
+        raw_key=raw_key,
+        listed=_listed(scope.family, values, _RAW),
+        raw=sql.Identifier(scope.family.table),
+        in_gap=_IN_GAP + _WITHIN_HOUR,
+        group=sql.SQL("1, 2") if scope.family.summary_key else sql.SQL("1"),
+    )
+
+
+def _from_rollups(scope: Scope, values: Sequence[Value], width: Width, dirty: _Dirty) -> sql.Composed:
+    _, key = _keys(scope.family)
+    rolled = _rolled(scope, values, width, dirty.grain)
     parts: list[sql.Composable] = [
         rolled + sql.SQL(" WHERE r.server_id = ANY(%(ids)s) AND ") + _within(dirty, scope),
     ]
-    # The outermost hours as moments too: they let the planner leave the other days' partitions out.
-    hour = sql.SQL("""r.server_id = d.server_id
-              AND r.timestamp >= %(first_hour)s::timestamptz AND r.timestamp < %(last_hour)s::timestamptz
-              AND r.timestamp >= greatest(d.hour, %(start)s)
-              AND r.timestamp < least(d.hour + interval '1 hour', %(end)s)
-        """)
     if dirty.clean:
-        parts.append(
-            sql.SQL("""
-            SELECT s.* FROM unnest(%(clean_ids)s::bigint[], %(clean_hours)s::timestamptz[]) AS d (server_id, hour)
-            CROSS JOIN LATERAL ({rolled} WHERE {hour}) AS s""").format(rolled=rolled, hour=hour)
-        )
+        parts.append(_clean(scope, values, width, dirty))
     if dirty.marked:
-        parts.append(
-            sql.SQL("""
-            SELECT d.server_id, s.* FROM unnest(%(marked_ids)s::bigint[], %(marked_hours)s::timestamptz[])
-                AS d (server_id, hour)
-            CROSS JOIN LATERAL (
-                SELECT {bucket} AS bucket{raw_key}, {listed} FROM {raw} AS r WHERE {hour} GROUP BY {group}
-            ) AS s""").format(
-                bucket=width.sql,
-                raw_key=raw_key,
-                listed=_listed(scope.family, values, _RAW),
-                raw=sql.Identifier(scope.family.table),
-                hour=hour,
-                group=sql.SQL("1, 2") if scope.family.summary_key else sql.SQL("1"),
-            )
-        )
+        parts.append(_marked(scope, values, width, dirty))
     final = [
         sql.SQL(_FINAL[value.agg]).format(value=sql.Identifier(f"v{number}"), weight=sql.Identifier(f"w{number}"))
         for number, value in enumerate(values)

@@ -110,17 +110,18 @@ class History:
     def _rolled_up(self, task: tuple[datetime, str, Grain]) -> None:
         day, table, grain = task
         self._partitions(VMSTAT, day, day + timedelta(hours=1))
-        names = summary_columns(VMSTAT)
+        names = summary_columns(VMSTAT, grain)
         listed = ", ".join(f'"{name}"' for name in names)
         values = ", ".join(_rolled_value(name, grain, self.interval_s) for name in names)
         end = min(day + timedelta(days=1), _hours(self.until, self.until)[0])
+        step_s = max(grain.seconds, 3600)
         self._execute(
             f"""
             INSERT INTO {table} ({listed})
             SELECT {values}
-            FROM generate_series({_at(day)}, {_at(end)} - interval '1 second', '1 hour') AS hour
+            FROM generate_series({_at(day)}, {_at(end)} - interval '1 second', '{step_s} seconds') AS begin
             CROSS JOIN generate_series(1, {self.servers}) AS server
-            CROSS JOIN generate_series(0, {3600 // grain.seconds - 1}) AS bucket
+            CROSS JOIN generate_series(0, {step_s // grain.seconds - 1}) AS bucket
             """  # noqa: S608  # names of the families
         )
 
@@ -159,7 +160,7 @@ def _rolled_value(name: str, grain: Grain, interval_s: float) -> str:
     if name == "server_id":
         return "server"
     if name == "timestamp":
-        return f"hour + bucket * interval '{grain.seconds} seconds'"
+        return f"begin + bucket * interval '{grain.seconds} seconds'"
     if name == "samples":
         return str(max(1, round(grain.seconds / interval_s)))
     # <column>_<mean, min, max or whatever else a rollup keeps>

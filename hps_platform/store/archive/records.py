@@ -15,7 +15,8 @@ from hps_platform.store.schema import Grain
 class ArchivedDay:
     """One family's day. `rows` in the file; `messages` they came from, of which `raw_messages` have their text kept.
 
-    `dropped_at` `None`: the rows are in the tables too; so do the other two say it of the rollups. `keep_until`:
+    `dropped_at` `None`: the rows are in the tables too; so do the other two say it of the rollups, `hours_dropped_at`
+    of those by hour and by six hours, which go together. `keep_until`:
     restored, and not dropped before that day.
     """
 
@@ -44,8 +45,9 @@ class ArchivedDay:
 
     def lacks(self, grain: Grain | None) -> bool:
         """Whether its rollup of that grain (`None`: its samples) is no longer in the tables."""
-        dropped = {None: self.dropped_at, Grain.MINUTE: self.minutes_dropped_at, Grain.HOUR: self.hours_dropped_at}
-        return dropped[grain] is not None
+        if grain is None:
+            return self.dropped_at is not None
+        return (self.minutes_dropped_at if grain is Grain.MINUTE else self.hours_dropped_at) is not None
 
     @property
     def raw_file(self) -> StoredFile | None:

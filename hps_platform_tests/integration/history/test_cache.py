@@ -35,7 +35,9 @@ def test_a_closed_range_is_answered_from_the_cache(db: Database, conn: Connectio
     rollups.refresh(conn)
     first = ask(db, interval=interval)
     assert first.settled
-    conn.execute("TRUNCATE vmstat_metrics, vmstat_metrics_1m, vmstat_metrics_1h")  # nothing marks an hour for that
+    conn.execute(
+        "TRUNCATE vmstat_metrics, vmstat_metrics_1m, vmstat_metrics_1h, vmstat_metrics_6h"
+    )  # nothing marks an hour for that
     again = ask(db, interval=interval)
     assert again.frame.equals(first.frame)
     assert (again.interval, again.step_s, again.units) == (first.interval, first.step_s, first.units)
@@ -90,7 +92,7 @@ def test_the_cache_is_bounded(db: Database, conn: Connection, monkeypatch: pytes
         ask(db, servers=(number,))
     assert entries(conn) == 3
     conn.execute("UPDATE query_cache SET made_at = made_at - interval '6 minutes'")
-    conn.execute("TRUNCATE vmstat_metrics, vmstat_metrics_1m, vmstat_metrics_1h")
+    conn.execute("TRUNCATE vmstat_metrics, vmstat_metrics_1m, vmstat_metrics_1h, vmstat_metrics_6h")
     assert ask(db, servers=(5,)).frame.is_empty()
     assert entries(conn) == 1
     monkeypatch.setattr(query_cache, "MAX_BYTES", 100)

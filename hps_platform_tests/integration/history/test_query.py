@@ -1,15 +1,18 @@
 """Answers at every resolution equal what the raw samples give, rolled up or not."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from hps_platform.errors import InvalidInput
 from hps_platform.history import MAX_ROWS, OVERVIEW_COLUMNS, overview, query
 from hps_platform.metrics import FAMILIES
-from hps_platform.store import rollups
+from hps_platform.store import partitions, rollups
 from hps_platform.store.database import Connection, Database
 from hps_platform_tests.integration.store import samples
 from hps_platform_tests.integration.store.samples import START
@@ -41,7 +44,7 @@ def test_raw_samples(db: Database, conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("agg", ["mean", "min", "max", "sum"])
-@pytest.mark.parametrize("width", ["10s", "1m", "5m", "1h", "1d"])
+@pytest.mark.parametrize("width", ["10s", "1m", "5m", "1h", "6h", "1d"])
 @pytest.mark.parametrize("rolled_up", ["nothing", "half", "all"])
 def test_buckets(db: Database, conn: Connection, agg: str, width: str, rolled_up: str) -> None:
     rows = samples.frame(IOSTAT, samples.every(47, 600), nulls=0, seed=5)
@@ -52,6 +55,65 @@ def test_buckets(db: Database, conn: Connection, agg: str, width: str, rolled_up
     answer = query(db, "iostat", [1, 2], START, after(days=1), columns=columns, interval=width, agg=agg)
     assert answer.interval == width
     assert_frame_equal(answer.frame, expected(rows, columns, width, agg, "disk"), rel_tol=1e-5)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    late=st.sets(st.tuples(st.integers(1, 3), st.integers(0, 71)), max_size=30),
+    width=st.sampled_from(["6h", "12h", "1d"]),
+    agg=st.sampled_from(["mean", "min", "max", "sum"]),
+)
+@example(late={(1, hour) for hour in range(0, 72, 6)}, width="12h", agg="mean")
+def test_wide_buckets_hold_what_came_late(
+    db: Database, conn: Connection, late: set[tuple[int, int]], width: str, agg: str
+) -> None:
+    """Hours of any server anywhere, not rolled up yet: a few, or more than six hours at a time are left for."""
+    tables = ", ".join(partitions.tables(VMSTAT))
+    conn.execute(f"TRUNCATE {tables}, dirty_hours".encode())
+    rows = samples.frame(VMSTAT, samples.every(1100, 235), servers=[1, 2, 3], nulls=0)
+    hour = (pl.col("timestamp") - START).dt.total_hours()
+    came_late = pl.concat_str("server_id", hour, separator=" ").is_in([f"{server} {at}" for server, at in late])
+    samples.land(conn, VMSTAT, rows.filter(~came_late))
+    rollups.refresh(conn)
+    if late:
+        samples.land(conn, VMSTAT, rows.filter(came_late))
+    for _ in range(2):
+        answer = query(db, "vmstat", [1, 2, 3], START, after(days=3), columns=["us"], interval=width, agg=agg)
+        assert_frame_equal(answer.frame, expected(rows, ["us"], width, agg), rel_tol=1e-5)
+        rollups.refresh(conn)
+
+
+def test_wide_buckets_are_read_from_six_hours_and_the_rest_of_today(db: Database, conn: Connection) -> None:
+    rows = samples.frame(VMSTAT, samples.every(600, 6 * 39), servers=[1, 2], nulls=0)
+    samples.land(conn, VMSTAT, rows.filter(pl.col("timestamp") < after(hours=38)))
+    rollups.refresh(conn)
+    samples.land(conn, VMSTAT, rows.filter(pl.col("timestamp") >= after(hours=38)))
+    # Left: six hours until noon of the second day, then hours, and the last hour's samples.
+    conn.execute("DELETE FROM vmstat_metrics_1h WHERE timestamp < %s", (after(hours=36),))
+    conn.execute("DELETE FROM vmstat_metrics_6h WHERE timestamp >= %s", (after(hours=36),))
+    conn.execute("TRUNCATE vmstat_metrics_1m")
+    conn.execute("DELETE FROM vmstat_metrics WHERE timestamp < %s", (after(hours=38),))
+    for width in ("6h", "12h", "1d"):
+        answer = query(db, "vmstat", [1, 2], START, after(days=2), columns=["us"], interval=width)
+        assert_frame_equal(answer.frame, expected(rows, ["us"], width, "mean"), rel_tol=1e-5)
+
+
+def test_a_fleets_chart_is_made_of_six_hours(db: Database, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = list(range(1, 21))
+    rows = samples.frame(VMSTAT, samples.every(3600, 24 * 40), servers=servers, nulls=0)
+    samples.land(conn, VMSTAT, rows)
+    while rollups.refresh(conn):
+        pass
+    conn.execute("TRUNCATE vmstat_metrics, vmstat_metrics_1m, vmstat_metrics_1h")
+    monkeypatch.setattr(import_module("hps_platform.history.query"), "MAX_ROWS", 5000)
+    answer = query(db, "vmstat", servers, START, after(days=40), columns=["us"], max_points=1200, envelope=True)
+    assert answer.interval == "6h"
+    for agg in ("mean", "min", "max"):
+        column = "us" if agg == "mean" else f"us_{agg}"
+        found = answer.frame.select("server_id", "timestamp", us=column)
+        assert_frame_equal(found, expected(rows, ["us"], "6h", agg), rel_tol=1e-5)
 
 
 def test_means_weigh_samples_not_minutes(db: Database, conn: Connection) -> None:

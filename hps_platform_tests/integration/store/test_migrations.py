@@ -52,7 +52,7 @@ def _tables(conn: Connection) -> dict[str, bool]:
 
 
 def _add_partition(conn: Connection, table: str) -> None:
-    stamp, end = ("202603", "2026-04-01") if table.endswith("_1h") else ("20260301", "2026-03-02")
+    stamp, end = ("202603", "2026-04-01") if table.endswith(("_1h", "_6h")) else ("20260301", "2026-03-02")
     statement = f"CREATE TABLE {table}_p{stamp} PARTITION OF {table} FOR VALUES FROM ('2026-03-01Z') TO ('{end}Z')"
     conn.execute(statement.encode())
 
@@ -122,3 +122,26 @@ def test_hours_that_have_raw_rows_are_rolled_up_anew(postgres_dsn: str) -> None:
         marks = dict(conn.execute("SELECT family, hour::text FROM dirty_hours").fetchall())
     assert marks["vmstat"] == "2026-03-01 00:00:00+00"
     assert "iostat" not in marks
+
+
+def test_six_hours_are_made_from_the_hours_there_are(postgres_dsn: str) -> None:
+    migrate(postgres_dsn, "0015")
+    with session(postgres_dsn, application_name="test") as conn:
+        _add_partition(conn, "vmstat_metrics_1h")
+        conn.execute("""
+            INSERT INTO vmstat_metrics_1h (server_id, timestamp, samples, us_mean, us_min, us_max, sy_mean) VALUES
+                (1, '2026-03-01 04:00Z', 10, 1, 0, 5, NULL), (1, '2026-03-01 05:00Z', 30, 5, 2, 9, 7),
+                (1, '2026-03-01 06:00Z', 60, 8, 8, 8, 8), (2, '2026-03-01 05:00Z', 1, 3, 3, 3, 3)""")
+        _add_partition(conn, "filesystem_metrics_1h")
+        conn.execute("""
+            INSERT INTO filesystem_metrics_1h (server_id, timestamp, mount, samples, size_kb_last) VALUES
+                (1, '2026-03-01 00:00Z', '/', 6, 100), (1, '2026-03-01 02:00Z', '/', 6, 200),
+                (1, '2026-03-01 03:00Z', '/', 6, NULL), (1, '2026-03-01 02:00Z', '/var', 6, 50)""")
+    migrate(postgres_dsn)
+    with session(postgres_dsn, application_name="test") as conn:
+        rows = conn.execute("""
+            SELECT server_id, extract(hour FROM timestamp)::int, samples, us_mean, us_min, us_max, sy_mean
+            FROM vmstat_metrics_6h_p202603 ORDER BY 1, 2""").fetchall()
+        sizes = conn.execute("SELECT mount, samples, size_kb_last FROM filesystem_metrics_6h ORDER BY 1").fetchall()
+    assert rows == [(1, 0, 40, 4.0, 0.0, 9.0, 7.0), (1, 6, 60, 8.0, 8.0, 8.0, 8.0), (2, 0, 1, 3.0, 3.0, 3.0, 3.0)]
+    assert sizes == [("/", 18, 200), ("/var", 6, 50)]

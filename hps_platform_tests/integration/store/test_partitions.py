@@ -19,6 +19,8 @@ def test_days_and_months(conn: Connection) -> None:
         "vmstat_metrics_1h_p202603",
         "vmstat_metrics_1m_p20260228",
         "vmstat_metrics_1m_p20260301",
+        "vmstat_metrics_6h_p202602",
+        "vmstat_metrics_6h_p202603",
         "vmstat_metrics_p20260228",
         "vmstat_metrics_p20260301",
     ]
@@ -30,7 +32,7 @@ def test_days_and_months(conn: Connection) -> None:
 
 def test_again_creates_nothing(conn: Connection) -> None:
     with conn.transaction():
-        assert len(partitions.ensure_ahead(conn, date(2026, 12, 30), 7)) == len(FAMILIES) * (9 + 9 + 2)
+        assert len(partitions.ensure_ahead(conn, date(2026, 12, 30), 7)) == len(FAMILIES) * (9 + 9 + 2 + 2)
         assert partitions.ensure_ahead(conn, date(2026, 12, 30), 7) == []
 
 
@@ -46,7 +48,7 @@ def test_several_processes_may_ask_at_once(migrated_dsn: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(map(len, made)) == [0, 0, 0, len(FAMILIES) * 11]
+    assert sorted(map(len, made)) == [0, 0, 0, len(FAMILIES) * 12]
 
 
 def test_a_new_partition_does_not_wait_for_writers(migrated_dsn: str) -> None:
@@ -70,6 +72,11 @@ def test_days_beside_existing_ones_are_added(conn: Connection) -> None:
     with conn.transaction():
         second = partitions.ensure(conn, [VMSTAT], [today, before])
         again = partitions.ensure(conn, [VMSTAT], [today, before])
-    assert first == ["vmstat_metrics_1h_p202611", "vmstat_metrics_1m_p20261124", "vmstat_metrics_p20261124"]
+    assert first == [
+        "vmstat_metrics_1h_p202611",
+        "vmstat_metrics_1m_p20261124",
+        "vmstat_metrics_6h_p202611",
+        "vmstat_metrics_p20261124",
+    ]
     assert second == ["vmstat_metrics_1m_p20261123", "vmstat_metrics_p20261123"]
     assert again == []

@@ -14,7 +14,10 @@ HOUR, DAY = 3600, 86_400
 
 @pytest.mark.parametrize(
     ("span_s", "width"),
-    [(HOUR, None), (6 * HOUR, None), (12 * HOUR, 60), (DAY, 60), (7 * DAY, 60), (30 * DAY, 3600), (90 * DAY, 3600)],
+    [
+        *[(HOUR, None), (6 * HOUR, None), (12 * HOUR, 60), (DAY, 60), (7 * DAY, 60), (30 * DAY, 3600)],
+        *[(90 * DAY, 3600), (500 * DAY, 3600), (501 * DAY, 6 * HOUR), (5 * 365 * DAY, 6 * HOUR)],
+    ],
 )
 def test_a_chart_of_1200_points_of_samples_each_2_s(span_s: float, width: int | None) -> None:
     assert next(widths(span_s, 1200, 2.0)) == width
