@@ -43,7 +43,8 @@ def _pss_mb(pid: int) -> float:
 
 
 def _pids() -> dict[str, int]:
-    done = subprocess.run([sys.executable, "-m", "hps_platform.cli", "status", "--json"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "hps_platform.cli", "status", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not done.stdout:
         sys.exit(f"hps status printed nothing: {done.stderr.strip()}")
     return {entry["name"]: entry["pid"] for entry in json.loads(done.stdout)["services"] if entry["pid"]}
