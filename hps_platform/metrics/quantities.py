@@ -1,6 +1,7 @@
 """Values with their units as people read them, in sentences and on screens alike.
 
-Amounts of bytes are shown in IEC units (KiB, MiB), all other large numbers in SI ones (k, M); one decimal.
+Amounts of bytes are shown in IEC units (KiB, MiB), all other large numbers in SI ones (k, M); one decimal, more for
+what is less than a tenth.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ NOTHING = "–"
 
 _IEC = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SI = ("", "k", "M", "G", "T")
+_SMALL, _LEAST = 0.1, 0.001
 _BYTE_UNITS = {"bytes": 0, "bytes/s": 0, "KiB": 1, "KiB/s": 1}
 
 
@@ -51,7 +53,14 @@ def quantity(value: float | None, unit: str) -> str:
     digits = 0 if power == 0 and (number == int(number) or abs(number) >= 100) else 1
     unit = unit.removeprefix("1") if unit == "1/s" else f" {unit}" if unit else ""
     prefix = f" {_SI[power]}" if power else ""
+    if 0 < abs(number) < _SMALL:
+        return f"{_few(number)}{unit}"
     return f"{number:.{digits}f}{prefix}{unit}"
+
+
+def _few(number: float) -> str:
+    """Not "0.0", which would say that there was nothing: "0.033", "below 0.001"."""
+    return f"{number:.2g}" if abs(number) >= _LEAST else f"below {_LEAST}"
 
 
 def duration(seconds: float) -> str:

@@ -263,7 +263,7 @@ def _around(explanation: Mapping[str, Any], names: Mapping[int, str]) -> Any:
         for one in explanation["similar"]
     ]
     nearby = [
-        *((one["at"], f"{names[one['server_id']]}: {one['message'] or one['kind']}") for one in explanation["nearby"]),
+        *((one["at"], _event(one, names)) for one in explanation["nearby"]),
         *((one["start"], _window(one, names)) for one in explanation["maintenance"]),
     ]
     lines = [dmc.Text(f"{text.clock(at)}  {told}", size="sm") for at, told in sorted(nearby)]
@@ -278,6 +278,12 @@ def _around(explanation: Mapping[str, Any], names: Mapping[int, str]) -> Any:
         title="Similar ones before",
         h="100%",
     )
+
+
+def _event(one: Mapping[str, Any], names: Mapping[int, str]) -> str:
+    """What a collector told, with the server's name where it isn't in it."""
+    host, told = names[one["server_id"]], one["message"] or one["kind"]
+    return told if host in told else f"{host}: {told}"
 
 
 def _window(one: Mapping[str, Any], names: Mapping[int, str]) -> str:
