@@ -19,7 +19,7 @@ from hps_platform.detection import drift, peers
 from hps_platform.detection.cards import card
 from hps_platform.detection.promotion import Learnt, Lesson, learn
 from hps_platform.errors import HpsError, ModelNotFound, ModelUntrusted, NotEnoughData, SettingsError, one_of_many
-from hps_platform.model_registry import ModelRegistry
+from hps_platform.model_registry import ModelRegistry, maker
 from hps_platform.store import incidents, minutes, model_files, servers
 from hps_platform.store.database import Database
 from hps_platform.store.model_files import ModelFile
@@ -218,7 +218,8 @@ def _attempt(server: Server, lesson: Lesson) -> tuple[Server, Learnt | Exception
 def _opened(db: Database, registry: ModelRegistry, active: list[Server], report: TrainingReport) -> dict[str, int]:
     """The champions that this program can open; why others can't be goes into `report.refused`.
 
-    One that was made by another release, or is not the file that was registered, is none: scoring refuses it too.
+    One that was made by another release, or is not the file that was registered, is none: scoring refuses it too. What
+    a program like this one has written need not be opened to know.
     """
     champions = registry.champions()
     for server in active:
@@ -228,7 +229,8 @@ def _opened(db: Database, registry: ModelRegistry, active: list[Server], report:
         try:
             with db.connection() as conn:
                 file = model_files.model_file(conn, name, champions[name])
-            registry.load(name, champions[name], file.sha256)
+            look = registry.verify if file.made_by == maker() else registry.load
+            look(name, champions[name], file.sha256)
         except (ModelNotFound, ModelUntrusted) as error:
             logger.warning("the champion of %s can't be opened: %s", server.hostname, error)
             report.refused[server.hostname] = str(error)
@@ -327,7 +329,7 @@ def _register(db: Database, registry: ModelRegistry, server: Server, learnt: Lea
     name, rows = model_name(server.id), learnt.rows
     version, sha256 = registry.register(name, learnt.detector, card(server, learnt, seconds))
     with db.connection() as conn:
-        model_files.register_model_file(conn, name, version, sha256, reference=learnt.reference)
+        model_files.register_model_file(conn, name, version, sha256, made_by=maker(), reference=learnt.reference)
     # Only now: a champion whose hash is not in the database could not be loaded.
     if learnt.passed:
         registry.promote(name, version)
@@ -365,7 +367,7 @@ def _borrow(
         name, found = model_name(server.id), registry.version(model_name(peer.id), lent)
         version, sha256 = registry.register(name, model, peers.card(server, peer, model, found))
         with db.connection() as conn:
-            model_files.register_model_file(conn, name, version, sha256, borrowed_from=peer.id)
+            model_files.register_model_file(conn, name, version, sha256, made_by=maker(), borrowed_from=peer.id)
         registry.promote(name, version)
         reason = f"less than a day of history: the model of {peer.hostname} stands in"
         with db.connection() as conn:

@@ -6,10 +6,10 @@ model belongs to `hps_platform.analysis.detector`.
 """
 
 from hps_platform.model_registry import charts
-from hps_platform.model_registry.folder import FILE, load_pyfunc
+from hps_platform.model_registry.folder import FILE, load_pyfunc, maker
 from hps_platform.model_registry.registry import CHALLENGER, CHAMPION, Card, ModelRegistry, Version
 
 _load_pyfunc = load_pyfunc
 """The name under which MLflow's `loader_module` looks for it."""
 
-__all__ = ["CHALLENGER", "CHAMPION", "FILE", "Card", "ModelRegistry", "Version", "charts"]
+__all__ = ["CHALLENGER", "CHAMPION", "FILE", "Card", "ModelRegistry", "Version", "charts", "maker"]

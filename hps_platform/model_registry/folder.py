@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hps_platform import __version__
+from hps_platform.analysis import detector as detectors
 from hps_platform.analysis.detector import Detector, restore
 from hps_platform.errors import ModelUntrusted
 
@@ -28,6 +29,11 @@ DATA = f"data/{FILE}"
 _LOADER = "hps_platform.model_registry"
 _PACKAGES = ("mlflow", "joblib", "numpy", "polars", "scikit-learn", "scipy")
 _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
+
+
+def maker() -> str:
+    """Which program writes files like these: another one of the same name can open them."""
+    return f"format {detectors.FORMAT}, scikit-learn {version('scikit-learn')}"
 
 
 def dump(detector: Detector) -> bytes:

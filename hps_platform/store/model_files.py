@@ -17,7 +17,8 @@ PROMOTED, REJECTED, ROLLED_BACK, BORROWED = "promoted", "rejected", "rolled_back
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """`reference`: see `hps_platform.analysis.drift`; `borrowed_from`: the server whose model this is a copy of."""
+    """`reference`: see `hps_platform.analysis.drift`; `borrowed_from`: the server whose model this is a copy of;
+    `made_by`: the program that wrote the file, see `hps_platform.model_registry.maker`."""
 
     name: str
     version: int
@@ -25,6 +26,7 @@ class ModelFile:
     created_at: datetime
     reference: dict[str, Any] | None = None
     borrowed_from: int | None = None
+    made_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,16 @@ def register_model_file(
     version: int,
     sha256: str,
     *,
+    made_by: str | None = None,
     reference: Mapping[str, Any] | None = None,
     borrowed_from: int | None = None,
 ) -> None:
     """Notes a file once; a version's hash never changes afterwards."""
     known = Jsonb(dict(reference)) if reference is not None else None
     conn.execute(
-        "INSERT INTO model_files (name, version, sha256, reference, borrowed_from) VALUES (%s, %s, %s, %s, %s)",
-        (name, version, sha256, known, borrowed_from),
+        "INSERT INTO model_files (name, version, sha256, made_by, reference, borrowed_from)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (name, version, sha256, made_by, known, borrowed_from),
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import joblib
 import numpy as np
 import pytest
 
@@ -239,6 +240,14 @@ def test_runs_of_one_day_are_one_run(scored: Platform) -> None:
     assert count == before + 1
     assert runs[0]["total_points_analyzed"] == 60 + 1
     assert runs[0]["run_id"] != str(uuid4())
+
+
+def test_champions_that_this_program_wrote_are_not_opened_to_see_whether_they_can_be(
+    scored: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joblib, "load", pytest.fail)
+    registry = ModelRegistry(scored.registry.tracking_uri, cache_dir=scored.cache)
+    assert detection.train_all(scored.db, registry, now=END, only_due=True).kept == [scored.busy]
 
 
 def test_a_champion_of_another_release_is_refused_and_replaced_within_the_hour(

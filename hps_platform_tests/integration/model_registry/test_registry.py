@@ -68,6 +68,12 @@ def test_register_promote_load(mlflow_uri: str, tmp_path: Path, train: pl.DataFr
 
     (tmp_path / "two" / NAME / str(second) / FILE).write_bytes(b"damaged")
     assert ModelRegistry(mlflow_uri, cache_dir=tmp_path / "two").load(NAME, second, digest).columns == learnt.columns
+    elsewhere.verify(NAME, second, digest)
+    (tmp_path / "two" / NAME / str(second) / FILE).unlink()
+    again = ModelRegistry(mlflow_uri, cache_dir=tmp_path / "two")
+    again.verify(NAME, second, digest)
+    with pytest.raises(ModelUntrusted, match="not the one that was registered"):
+        again.verify(NAME, second, "0" * 64)
     with pytest.raises(ModelUntrusted, match="not the one that was registered"):
         elsewhere.load(NAME, first, "f" * 64)
 
