@@ -2,8 +2,9 @@
 
 Each UTC day's level is the one at which the server's own scores of the seven days before would have raised no more
 alarm episodes than the budget allows, nor more than their share on the last day, the last two and the last three: the
-second rule ends a storm of alarms when a machine starts a new life. It follows drift, looks backwards only, and needs
-no labels. What an alarm then does (cooldown, severity) belongs to `anomaly_thresholds` and their readers.
+second rule ends a storm of alarms when a machine starts a new life. Nor is it ever below the one that would have kept
+the budget over the training data. It follows drift, looks backwards only, and needs no labels. What an alarm then does
+(cooldown, severity) belongs to `anomaly_thresholds` and their readers.
 """
 
 import bisect
@@ -99,7 +100,8 @@ def daily_levels(
 
     `times` ascend, in seconds. Where scores began less than seven days before, `initial` stands in (see
     `initial_level`); without it a part of the budget is taken, so that a server's second day is not judged as if a
-    week had been quiet, and a day with nothing before it has the level infinity.
+    week had been quiet, and a day with nothing before it has the level infinity. No level is below `initial`: a quiet
+    week does not turn into news what was not in all the time that was learnt from.
     """
     levels = {}
     for day in days:
@@ -110,7 +112,7 @@ def daily_levels(
             week = initial
         else:
             week = level(times[first:last], scores[first:last], _allowed(budget * covered))
-        levels[day] = max([week, *_storms(times[first:last], scores[first:last], end, budget)])
+        levels[day] = max([week, initial or FLOOR, *_storms(times[first:last], scores[first:last], end, budget)])
     return levels
 
 
@@ -123,8 +125,8 @@ def _storms(times: Floats, scores: Floats, end: float, budget: float) -> Iterato
 
 
 def initial_level(held_times: Floats, held_scores: Floats, budget: float) -> float:
-    """The level for a model's first week: the one that would have kept the budget over the rows it was trained on,
-    judged by models that had not seen them."""
+    """The level for a model's first week, and the least one later: what would have kept the budget over the rows it was
+    trained on, judged by models that had not seen them."""
     if not held_times.size:
         return float("inf")
     days = (float(held_times[-1]) - float(held_times[0])) / DAY_S

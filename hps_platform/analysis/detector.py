@@ -22,7 +22,7 @@ from hps_platform.analysis.features import Floats, Grid, Scale
 from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, Member, State, View, surprise
 from hps_platform.errors import InvalidInput, ModelUntrusted, NotEnoughData
 
-FORMAT = 3
+FORMAT = 4
 """Of `Detector.state`; raised when its meaning changes."""
 FOLDS = 3
 TRIMMED = 0.02
@@ -113,7 +113,7 @@ class Detector:
     def levels(self, days: Sequence[int], times: Floats, scores: Floats, alarms_per_day: float) -> dict[int, float]:
         """Alarm levels of days (since 1970) from ascending `times` and their scores; see `budget.daily_levels`.
 
-        For a model's first week the rows it was trained on stand in.
+        For a model's first week the rows it was trained on stand in, and no later level is below theirs.
         """
         return budget.daily_levels(
             days, times, self.above_habit(times, scores), alarms_per_day, self._initial_level(alarms_per_day)

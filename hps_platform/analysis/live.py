@@ -101,7 +101,8 @@ class Live:
         view = self._seen(row)
         strangeness = self._forest.score(view.context[-1])
         surprises = self._surprise(view)
-        raw = {FOREST.name: np.array([strangeness]), REGRESSION.name: surprising(surprises)}
+        regression = detector.members[REGRESSION.name]
+        raw = {FOREST.name: np.array([strangeness]), REGRESSION.name: surprising(regression, surprises)}
         for member in detector.judges:
             if member.name not in raw:
                 around = view.last(member.reach(detector.step_s))

@@ -107,6 +107,13 @@ def test_scores_from_before_and_an_initial_level_stand_in_for_a_past() -> None:
     assert not budget.flag(times, scores, 0.25)[0].any()
 
 
+def test_a_quiet_week_makes_no_news_of_what_was_usual_before() -> None:
+    times, scores = minutes(9), np.zeros(9 * DAY)
+    scores[8 * DAY + 600] = 5.0
+    assert budget.flag(times, scores, 0.25, None, 4.0)[0][8 * DAY + 600]
+    assert not budget.flag(times, scores, 0.25, None, 6.0)[0].any()
+
+
 def test_a_storm_raises_the_level_the_next_day() -> None:
     times, scores = minutes(9), quiet(9)
     storm = slice(7 * DAY, 9 * DAY)
