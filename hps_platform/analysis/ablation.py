@@ -18,7 +18,7 @@ from hps_platform.analysis import detector, evaluation
 from hps_platform.analysis.features import Floats, median_step_s
 from hps_platform.analysis.members import MEMBERS, WINDOW, Member, State, View, own_rows
 
-SHIPPED = "mean of the four"
+SHIPPED = "mean of the five"
 SEEDS_DESIGN = "seed's design"
 SEQUENCE = 30
 """Rows that the LSTM reads before it says what comes next."""

@@ -1,4 +1,4 @@
-"""The detector of one server: Isolation Forest with context, three complements, one calibrated score.
+"""The detector of one server: Isolation Forest with context, four complements, one calibrated score.
 
 `fit` learns from a frame of metrics, `Detector.score` judges rows causally, `state` and `restore` turn a detector into
 plain arrays and scikit-learn objects and back. Whether a score is an alarm belongs to `hps_platform.analysis.budget`,
@@ -19,7 +19,7 @@ from hps_platform.analysis import budget, explain, features
 from hps_platform.analysis.accuracy import Bools
 from hps_platform.analysis.calibration import CEILING, Tail, fit_tail
 from hps_platform.analysis.features import Floats, Grid, Scale
-from hps_platform.analysis.members import FOREST, MEMBERS, REGRESSION, Member, State, View, surprise
+from hps_platform.analysis.members import BIAS, FOREST, MEMBERS, REGRESSION, Member, State, View, bias, surprise
 from hps_platform.errors import InvalidInput, ModelUntrusted, NotEnoughData
 
 FORMAT = 4
@@ -31,8 +31,8 @@ TRIM_SPAN = 10.0
 SMOOTHING_S = 120.0
 LASTING_S = features.HOUR_S
 """Over how long scores are averaged lightly, and over how long they are remembered."""
-_LEAD_S = 4 * features.HOUR_S
-WARM_UP_S = 28 * features.HOUR_S
+_LEAD_S = 6 * features.HOUR_S
+WARM_UP_S = 30 * features.HOUR_S
 """How much history before the first row to judge makes its score what it will always be."""
 MIN_HISTORY_S = features.DAY_S
 
@@ -96,7 +96,8 @@ class Detector:
         judged = features.warm(grid)[first:]
         ensemble, forest_raw = self.ensemble(view)
         smoothed = smooth(np.where(judged, ensemble, np.nan), self.step_s)
-        weights = explain.weights(surprise(self.members[REGRESSION.name], view), view)
+        surprises, biases = surprise(self.members[REGRESSION.name], view), bias(self.members[BIAS.name], view)
+        weights = explain.weights(surprises, biases, view)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         known = judged[slots][back]
@@ -221,7 +222,7 @@ def fit(
         step_s=step_s,
         value_scale=value_scale,
         context_scale=context_scale,
-        members={member.name: member.fit(view, normal, seed) for member in _each(*judges, FOREST, REGRESSION)},
+        members={member.name: member.fit(view, normal, seed) for member in _each(*judges, FOREST, REGRESSION, BIAS)},
         tails=tails,
         held_times=times,
         held_scores=held_scores,

@@ -40,26 +40,29 @@ class Contribution:
     usual_high: float | None
 
 
-def weights(surprises: Floats, view: View) -> Floats:
+def weights(surprises: Floats, biases: Floats, view: View) -> Floats:
     """Each column's share of each row's strangeness (slots x columns, rows sum to 1; all 0 where nothing is odd)."""
-    return shares(recent(oddness(surprises, view), view.step_s), view.missing)
+    return shares(recent(oddness(surprises, biases, view), view.step_s), view.missing)
 
 
-def oddness(surprises: Floats, view: View) -> Floats:
-    """How far each column is from where it could be expected: slots x 4 columns, in four blocks.
+def oddness(surprises: Floats, biases: Floats, view: View) -> Floats:
+    """How far each column is from where it could be expected: slots x 5 columns, in five blocks.
 
-    By the forecast (`surprises`, of `members.surprise`), by its usual level, by the last hour, by yesterday.
+    By the forecast (`surprises`, of `members.surprise`), by the forecasts of a quarter of an hour (`biases`, of
+    `members.bias`), by its usual level, by the last hour, by yesterday.
     """
     columns = view.value.shape[1]
     views = view.context.reshape(len(view.context), -1, columns)
     hour, yesterday = views[:, CONTEXTS.index("hour")], views[:, CONTEXTS.index("yesterday")]
-    return np.hstack([np.minimum(np.abs(surprises), 50.0), view.value, hour, yesterday])
+    forecasts = (np.minimum(np.abs(part), 50.0) for part in (surprises, biases))
+    return np.hstack([*forecasts, view.value, hour, yesterday])
 
 
 def shares(lasting: Floats, missing: NDArray[np.bool_]) -> Floats:
     """`weights` from `oddness` averaged over some minutes: an incident lasts, a blip does not."""
-    residual, *away = np.hsplit(lasting, lasting.shape[1] // missing.shape[1])
-    pulls = np.where(missing, 0.0, np.arcsinh(residual) + sum(np.abs(part) for part in away)) ** 2
+    residual, lately, *away = np.hsplit(lasting, lasting.shape[1] // missing.shape[1])
+    forecasts = np.arcsinh(residual) + np.arcsinh(lately)
+    pulls = np.where(missing, 0.0, forecasts + sum(np.abs(part) for part in away)) ** 2
     total = pulls.sum(axis=1, keepdims=True)
     parts: Floats = np.divide(pulls, total, out=np.zeros_like(pulls), where=total > 0)
     return parts

@@ -16,7 +16,18 @@ from hps_platform.analysis.accuracy import Bools
 from hps_platform.analysis.detector import Detector
 from hps_platform.analysis.features import Floats, Trail
 from hps_platform.analysis.flat_forest import FlatForest
-from hps_platform.analysis.members import FOREST, LAGS, REGRESSION, Recent, View, surprise, surprising
+from hps_platform.analysis.members import (
+    BIAS,
+    FOREST,
+    LAGS,
+    REGRESSION,
+    Recent,
+    View,
+    bias,
+    biased,
+    surprise,
+    surprising,
+)
 from hps_platform.errors import InvalidInput
 
 
@@ -45,15 +56,14 @@ class Live:
         view = detector.view(grid)
         ensemble, _ = detector.ensemble(view)
         scores = np.where(features.warm(grid), ensemble, np.nan)
-        regression = detector.members[REGRESSION.name]
-        kept = max(member.reach(detector.step_s) for member in (*detector.judges, REGRESSION))
+        kept = max(member.reach(detector.step_s) for member in (*detector.judges, REGRESSION, BIAS))
         self._following = features.Following(
             grid.values[-round(detecting.WARM_UP_S / detector.step_s) :], grid.day, grid.hour
         )
         self._value, self._context = Trail(view.value, kept), Trail(view.context, kept)
         self._missing = Trail(view.missing, kept)
         around = view.last(detecting.lead(detector.step_s))
-        self._odd = Recent(detector.step_s, explain.oddness(surprise(regression, around), around))
+        self._odd = Recent(detector.step_s, explain.oddness(*_distances(detector, around), around))
         self._smoothing = detecting.Smoothing(detector.step_s, scores[-detecting.lead(detector.step_s) :])
         absent: Bools = np.all(view.missing[-grid.hour :], axis=1)
         self._present = deque((~absent).tolist(), maxlen=grid.hour)
@@ -79,7 +89,7 @@ class Live:
     def _skip(self) -> None:
         """A slot without a row."""
         view = self._seen(np.full(len(self._detector.columns), np.nan))
-        self._odd.push(explain.oddness(self._surprise(view), view.last(1))[0])
+        self._odd.push(explain.oddness(*self._newest(view), view.last(1))[0])
         self._smoothing.push(math.nan)
 
     def _seen(self, row: Floats) -> View:
@@ -92,26 +102,36 @@ class Live:
         self._missing.push(missing)
         return View(self._value.rows, self._context.rows, self._missing.rows, detector.step_s)
 
-    def _surprise(self, view: View) -> Floats:
-        """Of the newest slot: one row."""
-        return surprise(self._detector.members[REGRESSION.name], view.last(LAGS + 1))[-1:]
+    def _newest(self, view: View) -> tuple[Floats, Floats]:
+        """Surprise and bias of the newest slot: one row each."""
+        members = self._detector.members
+        around = view.last(BIAS.reach(self._detector.step_s))
+        return surprise(members[REGRESSION.name], view.last(LAGS + 1))[-1:], bias(members[BIAS.name], around)[-1:]
 
     def _judge(self, row: Floats) -> Verdict:
         detector = self._detector
         view = self._seen(row)
         strangeness = self._forest.score(view.context[-1])
-        surprises = self._surprise(view)
-        regression = detector.members[REGRESSION.name]
-        raw = {FOREST.name: np.array([strangeness]), REGRESSION.name: surprising(regression, surprises)}
+        surprises, biases = self._newest(view)
+        raw = {
+            FOREST.name: np.array([strangeness]),
+            REGRESSION.name: surprising(detector.members[REGRESSION.name], surprises),
+            BIAS.name: biased(biases),
+        }
         for member in detector.judges:
             if member.name not in raw:
                 around = view.last(member.reach(detector.step_s))
                 raw[member.name] = member.score(detector.members[member.name], around)[-1:]
         known = self._present[-1] and sum(self._present) > features.warm_after(self._present.maxlen or 0)
         latest = view.last(1)
-        lasting = self._odd.push(explain.oddness(surprises, latest)[0])
+        lasting = self._odd.push(explain.oddness(surprises, biases, latest)[0])
         return Verdict(
             score=self._smoothing.push(float(detector.together(raw)[0]) if known else math.nan),
             forest_score=-strangeness - self._offset if known else math.nan,
             weights=explain.shares(lasting[None], latest.missing)[0],
         )
+
+
+def _distances(detector: Detector, view: View) -> tuple[Floats, Floats]:
+    """Surprise and bias of each slot."""
+    return surprise(detector.members[REGRESSION.name], view), bias(detector.members[BIAS.name], view)

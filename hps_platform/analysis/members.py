@@ -1,4 +1,4 @@
-"""The members of the detector: four ways of being strange, each one pair of functions, fit and score.
+"""The members of the detector: five ways of being strange, each one pair of functions, fit and score.
 
 What a member learnt is a dictionary of arrays and scikit-learn objects, so that a stored model needs none of our
 classes. All read the same `View`; a higher score is stranger. Combining them belongs to
@@ -21,25 +21,30 @@ LAGS = 5
 WINDOW = 5
 CLUSTERS = 40
 LASTING_S = 300.0
+BIAS_S = 900.0
+"""Over how long `BIAS` averages."""
+_FARTHEST = 50.0
+_FARTHEST_ONCE = 8.0
+"""Beyond how many standard deviations a distance, and one row's part in a bias, grows no more."""
 
 
-def recent(rows: Floats, step_s: float) -> Floats:
-    """Each row averaged with those of the five minutes before it: what lasts counts, what flickers less.
+def recent(rows: Floats, step_s: float, over_s: float = LASTING_S) -> Floats:
+    """Each row averaged with those of the five minutes (or `over_s`) before it: what lasts counts, what flickers less.
 
-    Rows five minutes apart or more stay as they are.
+    Rows as far apart as that stay as they are.
     """
     from scipy.signal import lfilter
 
-    kept = kept_of(step_s)
+    kept = kept_of(step_s, over_s)
     if kept <= 0.0:
         return rows
     total: Floats = lfilter([1.0], [1.0, -kept], rows, axis=0)
     return total * ((1.0 - kept) / (1.0 - kept ** np.arange(1.0, len(rows) + 1.0)))[:, None]
 
 
-def kept_of(step_s: float) -> float:
+def kept_of(step_s: float, over_s: float = LASTING_S) -> float:
     """How much of the row before's weight in `recent` a row has."""
-    span = max(1.0, LASTING_S / step_s)
+    span = max(1.0, over_s / step_s)
     return 1.0 - 2.0 / (span + 1.0)
 
 
@@ -172,20 +177,20 @@ def _fit_regression(view: View, rows: NDArray[np.int64], seed: int) -> State:
     return {"weights": weights, "bias": mean - centre @ weights + middle, "width": narrow, "wider": wider}
 
 
-def quartile_width(distances: Floats) -> Floats:
-    """A standard deviation for each column from its quartiles, whatever lies beyond."""
+def quartile_width(distances: Floats, least: float = 1e-2) -> Floats:
+    """A standard deviation for each column from its quartiles, whatever lies beyond; never less than `least`."""
     low, high = np.quantile(distances, (0.25, 0.75), axis=0)
-    widths: Floats = np.maximum(np.maximum((high - low) / 1.349, 0.1 * distances.std(axis=0)), 1e-2)
+    widths: Floats = np.maximum(np.maximum((high - low) / 1.349, 0.1 * distances.std(axis=0)), least)
     return widths
 
 
-def width(distances: Floats) -> Floats:
+def width(distances: Floats, least: float = 1e-2) -> Floats:
     """A standard deviation for each column, from its quartiles or from the 199th of 200 distances, whichever is wider.
 
     Both are exact for a normal distribution. By its quartiles alone, a metric that jumps every now and then would drown
     all others in a mean of squares.
     """
-    widths: Floats = np.maximum(quartile_width(distances), np.quantile(np.abs(distances), 0.995, axis=0) / 2.807)
+    widths: Floats = np.maximum(quartile_width(distances, least), np.quantile(np.abs(distances), 0.995, axis=0) / 2.807)
     return widths
 
 
@@ -202,12 +207,52 @@ def surprise(state: State, view: View) -> Floats:
 
 def surprising(state: State, surprises: Floats) -> Floats:
     """The regression's score of rows, from their `surprise`: of a metric that often jumps a jump counts for less."""
-    sizes: Floats = np.sqrt((np.minimum(np.abs(surprises / state["wider"]), 50.0) ** 2).mean(axis=1))
-    return sizes
+    return _size(surprises / state["wider"])
 
 
 def _score_regression(state: State, view: View) -> Floats:
     return surprising(state, surprise(state, view))
+
+
+def _size(distances: Floats) -> Floats:
+    """The root mean square of each row of distances in standard deviations."""
+    sizes: Floats = np.sqrt((np.minimum(np.abs(distances), _FARTHEST) ** 2).mean(axis=1))
+    return sizes
+
+
+def _fit_bias(view: View, rows: NDArray[np.int64], seed: int) -> State:
+    """The regression, and how far its surprises of a quarter of an hour usually are from cancelling out."""
+    learnt = _fit_regression(view, rows, seed)
+    biases = _biases(learnt, view)[rows]
+    middle = np.median(biases, axis=0)
+    return {**learnt, "middle": middle, "spread": width(biases - middle, 2e-2)}
+
+
+def bias(state: State, view: View) -> Floats:
+    """How far each metric has been on one side of its forecast lately, in standard deviations of that, signed; 0 where
+    it is missing."""
+    return np.where(view.missing, 0.0, (_biases(state, view) - state["middle"]) / state["spread"])
+
+
+def biased(biases: Floats) -> Floats:
+    """The bias member's score of rows, from their `bias`."""
+    return _size(biases)
+
+
+def _score_bias(state: State, view: View) -> Floats:
+    return biased(bias(state, view))
+
+
+def _biases(state: State, view: View) -> Floats:
+    """The signed surprise averaged over a quarter of an hour (an EWMA chart, Roberts 1959).
+
+    A regression on the last rows soon follows a leak or a shift, but stays wrong on the same side; a single jump hardly
+    counts. A metric counts where it was measured in all the rows that its forecast is made from, so not after a gap.
+    """
+    clipped = np.clip(surprise(state, view), -_FARTHEST_ONCE, _FARTHEST_ONCE)
+    holes = np.cumsum(np.vstack([np.zeros((LAGS + 1, view.missing.shape[1])), view.missing]), axis=0)
+    before = holes[LAGS:-1] - holes[: -LAGS - 1]
+    return recent(np.where(before > 0, 0.0, clipped), view.step_s, BIAS_S)
 
 
 def own_rows(rows: int, step_s: float) -> int:
@@ -215,14 +260,15 @@ def own_rows(rows: int, step_s: float) -> int:
     return rows
 
 
-def _recent_reach(step_s: float) -> int:
-    """How far back `recent` looks: what lies further has a weight below 1e-15."""
-    kept = kept_of(step_s)
-    return 1 if kept <= 0.0 else math.ceil(math.log(1e-15) / math.log(kept))
+def _recent_reach(over_s: float, rows: int, step_s: float) -> int:
+    """How far back `recent` of what is made of so many rows looks: what lies further has a weight below 1e-15."""
+    kept = kept_of(step_s, over_s)
+    return rows + (0 if kept <= 0.0 else math.ceil(math.log(1e-15) / math.log(kept)))
 
 
 FOREST = Member("forest", _fit_forest, _score_forest, partial(own_rows, 1))
-COVARIANCE = Member("covariance", _fit_covariance, _score_covariance, _recent_reach)
+COVARIANCE = Member("covariance", _fit_covariance, _score_covariance, partial(_recent_reach, LASTING_S, 1))
 WINDOWS = Member("windows", _fit_windows, _score_windows, partial(own_rows, WINDOW))
 REGRESSION = Member("regression", _fit_regression, _score_regression, partial(own_rows, LAGS + 1))
-MEMBERS = (FOREST, COVARIANCE, WINDOWS, REGRESSION)
+BIAS = Member("bias", _fit_bias, _score_bias, partial(_recent_reach, BIAS_S, LAGS + 1))
+MEMBERS = (FOREST, COVARIANCE, WINDOWS, REGRESSION, BIAS)

@@ -35,5 +35,12 @@ def test_what_lasts_counts_more_than_a_blip_within_five_minutes(step_s: float, f
     surprises[-10:, 0], surprises[-1, 1] = 6.0, 9.0
     nothing = np.zeros((rows, 2))
     view = View(nothing, np.hstack([nothing] * 5), np.zeros((rows, 2), dtype=bool), step_s)
-    weights = explain.weights(surprises, view)
+    weights = explain.weights(surprises, nothing, view)
     assert ("lasting", "now")[int(weights[-1].argmax())] == first
+
+
+def test_what_has_been_on_one_side_of_its_forecasts_counts_more_than_what_has_not() -> None:
+    nothing = np.zeros((30, 2))
+    surprises, biases = nothing + 2.0, nothing + np.array([0.0, 5.0])
+    view = View(nothing, np.hstack([nothing] * 5), np.zeros((30, 2), dtype=bool), 60.0)
+    assert explain.weights(surprises, biases, view)[-1].argmax() == 1
