@@ -59,7 +59,7 @@ def _sequences(view: View, slots: NDArray[np.int64]) -> NDArray[np.float32]:
 def _fit_lstm(view: View, rows: NDArray[np.int64], seed: int) -> State:
     """One layer of 32 cells that learns to say the next row, as in Malhotra et al. 2015 (LSTM-AD)."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # it looks for accelerators otherwise, and tells of each that it lacks
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # else it tells of each accelerator that it lacks
     import keras  # type: ignore[import-untyped]  # it publishes no types
 
     keras.utils.set_random_seed(seed)
