@@ -20,15 +20,16 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The tracking URI of the session's MLflow server."""
     root: Path = tmp_path_factory.mktemp("mlflow")
     port = free_port()
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts")]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    options = ["--host", "127.0.0.1", "--port", str(port), "--artifacts-destination", (root / "artifacts").as_uri()]
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{root}/mlflow.db",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     environment.pop("MLFLOW_TRACKING_URI", None)
-    program = str(Path(sys.executable).with_name("mlflow"))
+    command = [sys.executable, "-m", "hps_platform.mlflow_server", *options]
     with (root / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [program, "server", *options, *stores], env=environment, stdout=log, stderr=log, cwd=root
-        )
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
     uri = f"http://127.0.0.1:{port}"
     try:
         _await_health(server, uri, root / "log")
