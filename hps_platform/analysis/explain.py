@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hps_platform.analysis.features import CONTEXTS, DAY_S, HOUR_S, Floats
-from hps_platform.analysis.members import View, recent
+from hps_platform.analysis.members import FARTHEST, View, recent
 
 if TYPE_CHECKING:
     from hps_platform.analysis.detector import Scores
@@ -54,7 +54,7 @@ def oddness(surprises: Floats, biases: Floats, view: View) -> Floats:
     columns = view.value.shape[1]
     views = view.context.reshape(len(view.context), -1, columns)
     hour, yesterday = views[:, CONTEXTS.index("hour")], views[:, CONTEXTS.index("yesterday")]
-    forecasts = (np.minimum(np.abs(part), 50.0) for part in (surprises, biases))
+    forecasts = (np.minimum(np.abs(part), FARTHEST) for part in (surprises, biases))
     return np.hstack([*forecasts, view.value, hour, yesterday])
 
 

@@ -44,7 +44,7 @@ class Live:
     """Follows one server. One thread at a time."""
 
     def __init__(self, detector: Detector, history: pl.DataFrame) -> None:
-        """`history`: at least one row before the first to judge; a day and two hours of them give the full context."""
+        """`history`: at least one row before the first to judge; `detector.WARM_UP_S` of them give the full context."""
         self._detector = detector
         self._forest = FlatForest(detector.members[FOREST.name]["forest"])
         self._offset = float(detector.members[FOREST.name]["forest"].offset_)

@@ -23,7 +23,7 @@ CLUSTERS = 40
 LASTING_S = 300.0
 BIAS_S = 900.0
 """Over how long `BIAS` averages."""
-_FARTHEST = 50.0
+FARTHEST = 50.0
 _FARTHEST_ONCE = 8.0
 """Beyond how many standard deviations a distance, and one row's part in a bias, grows no more."""
 
@@ -216,7 +216,7 @@ def _score_regression(state: State, view: View) -> Floats:
 
 def _size(distances: Floats) -> Floats:
     """The root mean square of each row of distances in standard deviations."""
-    sizes: Floats = np.sqrt((np.minimum(np.abs(distances), _FARTHEST) ** 2).mean(axis=1))
+    sizes: Floats = np.sqrt((np.minimum(np.abs(distances), FARTHEST) ** 2).mean(axis=1))
     return sizes
 
 

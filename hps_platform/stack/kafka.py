@@ -103,7 +103,7 @@ class Kafka:
     def _java(self) -> Java:
         return find_java(self._java_home)
 
-    @property
+    @cached_property
     def _shared_classes(self) -> Path:
         """Kafka's classes as this Java reads them fastest: half the CPU of a start goes into loading them otherwise.
 

@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 _LOCK = 0x687073_03
 _SIX_HOURS = f"{Grain.SIX_HOURS.seconds} seconds"
-_ORIGIN = sql.SQL("timestamptz '2000-01-01 00:00Z'")
+ORIGIN = sql.SQL("timestamptz '2000-01-01 00:00Z'")
+"""Where buckets of every width are counted from."""
 MAX_KEY_CHARACTERS = 200
 """A command line longer than this is cut in the rollups: it is part of their key."""
 
@@ -71,7 +72,7 @@ def _buckets(family: Family, grain: Grain) -> sql.Composable:
         WHERE mark.family = {family}
     """).format(
         width=f"{grain.seconds} seconds",
-        origin=_ORIGIN,
+        origin=ORIGIN,
         key=sql.SQL(", {}").format(key) if key else sql.SQL(""),
         parts=sql.SQL(", ").join(parts),
         raw=sql.Identifier(family.table),
@@ -143,7 +144,7 @@ def _recompute_six_hours(conn: Connection[Any], family: Family) -> None:
     marked = sql.SQL(
         "(SELECT DISTINCT server_id, date_bin({width}, hour, {origin}) AS bucket FROM rollup_marks"
         " WHERE family = {family}) AS mark"
-    ).format(width=_SIX_HOURS, origin=_ORIGIN, family=family.name)
+    ).format(width=_SIX_HOURS, origin=ORIGIN, family=family.name)
     table = sql.Identifier(rollup_table(family, grain))
     conn.execute(
         sql.SQL(

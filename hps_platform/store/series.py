@@ -16,7 +16,7 @@ from psycopg import Connection, sql
 
 from hps_platform.metrics.family import PEAKS, Family, Kind, Summary
 from hps_platform.store import reading
-from hps_platform.store.rollups import summary_key
+from hps_platform.store.rollups import ORIGIN, summary_key
 from hps_platform.store.schema import Grain, rollup_table
 
 _HOUR, _SIX_HOURS = timedelta(hours=1), timedelta(hours=6)
@@ -83,7 +83,7 @@ class Width:
     def of(self, moment: sql.Composable) -> sql.Composable:
         """The begin of the bucket that a moment is in."""
         if self.zone == "UTC":
-            return sql.SQL("date_bin({}, {}, {})").format(f"{self.seconds} seconds", moment, _ORIGIN)
+            return sql.SQL("date_bin({}, {}, {})").format(f"{self.seconds} seconds", moment, ORIGIN)
         local = sql.SQL("{} AT TIME ZONE {}").format(moment, self.zone)
         days = f"{self.seconds // 86_400} days"
         return sql.SQL("date_bin({}, {}, timestamp '2000-01-01') AT TIME ZONE {}").format(days, local, self.zone)
@@ -94,7 +94,6 @@ class Width:
         return self.of(sql.SQL("r.timestamp"))
 
 
-_ORIGIN = sql.SQL("timestamptz '2000-01-01 00:00Z'")
 # Of rollup rows a value and, for means, how many samples it stands for; of raw rows the same two.
 _ROLLED = {
     Aggregate.MEAN: ("r.{mean}::float8 * r.samples", "CASE WHEN r.{mean} IS NOT NULL THEN r.samples END"),
