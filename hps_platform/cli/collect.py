@@ -4,9 +4,6 @@ import typer
 
 app = typer.Typer()
 
-_LINGER_MS = 20
-"""Of many hosts some samples go in each request then; a thousand requests a second cost broker and collector dear."""
-
 
 @app.command("collect")
 def collect(
@@ -48,7 +45,7 @@ async def _collect(*, once: bool, server: str) -> bool:
         collector = Collector(
             db,
             box,
-            stream.Producer(settings.bootstrap, "hps-collector", linger_ms=_LINGER_MS),
+            stream.Producer(settings.bootstrap, "hps-collector"),
             partial(
                 stream.ensure_topics,
                 settings.bootstrap,

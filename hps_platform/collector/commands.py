@@ -19,7 +19,7 @@ from hps_platform.ssh import Channel, Session
 QUIET_S = 0.1
 """A stream that says nothing for so long has finished its report."""
 
-_LOOK_STEP_S = 0.05
+_LOOK_STEP_S = 0.02
 _QUIET_AT_FIRST_S = 1.0
 """Before its first report: an error message is better judged by the exit code that follows it."""
 
@@ -155,7 +155,7 @@ class Stream:
         planned: PlannedCommand,
         splitter: Splitter,
         series: Series,
-        on_report: Callable[[bool], None],
+        on_report: Callable[[Series], None],
         *,
         once: bool = False,
     ) -> None:
@@ -274,7 +274,7 @@ class Stream:
 
     def _tell(self, good: bool) -> None:
         self.samples += good
-        self._on_report(good)
+        self._on_report(self.series)
         if self._once or self.series.parked:
             self.stop()
 

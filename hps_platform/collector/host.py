@@ -289,7 +289,7 @@ class HostCollection:
             if stream.samples:
                 backoff.reset()
                 self._tell_ended(stream)
-            self.condition.answered(bool(stream.samples))
+            self.condition.answered(series)
             await asyncio.sleep(RETRY_PARKED_S if series.unavailable or series.parked else backoff.wait_s())
 
     def _tell_ended(self, stream: Stream) -> None:
@@ -325,7 +325,8 @@ class HostCollection:
                     raise HostUnreachable(f"{self.config.target.where}: the connection broke")
                 self.condition.took(planned, time.monotonic() - asked)
                 answer = Output(system, planned, output.text, output.arrival, output.exit_code)
-                self.condition.answered(series.answered(answer))
+                series.answered(answer)
+                self.condition.answered(series)
             if self._shared.once:
                 return
             interval = RETRY_PARKED_S if series.unavailable or series.parked else planned.interval_s

@@ -4,12 +4,12 @@ One `Series` is one family of one host for as long as the collector runs: it out
 rates go on over a reconnect. Running commands belongs to `host`, sending to `outbox`.
 """
 
-import heapq
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from hps_platform import dialects
 from hps_platform.dialects import Outcome, Parsed, PlannedCommand
@@ -45,8 +45,7 @@ class Origin:
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """When output arrived: epoch milliseconds, and a clock that nobody sets."""
 
     wall_ms: int
@@ -57,8 +56,7 @@ class Arrival:
         return cls(time.time_ns() // 1_000_000, time.monotonic())
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """What a planned command printed: one report of a stream (`streamed`), or all of it."""
 
     system: str
@@ -70,7 +68,12 @@ class Output:
 
     @property
     def parser(self) -> str:
-        return dialects.parser_id(self.system) + (STREAMED if self.streamed else "")
+        return _parser(self.system, self.streamed)
+
+
+@lru_cache(maxsize=64)
+def _parser(system: str, streamed: bool) -> str:
+    return dialects.parser_id(system) + (STREAMED if streamed else "")
 
 
 @dataclass(slots=True)
@@ -262,12 +265,11 @@ def _first_lines(text: str) -> str:
     return "\n".join(lines[:_LINES_SHOWN]) or "(nothing but blanks)"
 
 
-def _by_cpu(row: Row) -> tuple[float, float, int]:
-    return -(row["cpu_pct"] or 0), -(row["cpu_time_s"] or 0), row["pid"]
-
-
-def _by_memory(row: Row) -> tuple[float, float, float, int]:
-    return -(row["rss_kb"] or 0), -(row["mem_pct"] or 0), -(row["vsz_kb"] or 0), row["pid"]
+def _first(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
+    """The ids of the `BUSIEST` processes by these columns in turn."""
+    measured = [[-(row[name] or 0) for row in rows] for name in columns]
+    ordered = sorted(zip(*measured, [row["pid"] for row in rows], strict=True))
+    return [pid for *_, pid in ordered[:BUSIEST]]
 
 
 def busiest(output: Output, rows: Sequence[Row]) -> tuple[str, list[Row]]:
@@ -275,10 +277,7 @@ def busiest(output: Output, rows: Sequence[Row]) -> tuple[str, list[Row]]:
 
     Of equals the lower process id is kept. The text stays whole where leaving lines out would change the rows.
     """
-
-    by_cpu = heapq.nsmallest(BUSIEST, rows, _by_cpu)
-    by_memory = heapq.nsmallest(BUSIEST, rows, _by_memory)
-    pids = {row["pid"] for row in (*by_cpu, *by_memory)}
+    pids = {*_first(rows, ("cpu_pct", "cpu_time_s")), *_first(rows, ("rss_kb", "mem_pct", "vsz_kb"))}
     kept = [row for row in rows if row["pid"] in pids]
     if len(kept) == len(rows):
         return output.text, kept

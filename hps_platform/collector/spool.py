@@ -14,8 +14,8 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
@@ -29,28 +29,25 @@ _FRAME = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a topic; `size` is what counts against bounds."""
+class Message(NamedTuple):
+    """One message of a topic."""
 
     topic: str
     key: bytes
     value: bytes
     headers: Sequence[tuple[str, bytes]] = ()
-    size: int = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        size = len(self.value) + 200
-        for name, value in self.headers:
-            size += len(name) + len(value)
-        object.__setattr__(self, "size", size)
+    @property
+    def size(self) -> int:
+        """What counts against bounds."""
+        return 200 + len(self.value) + sum([len(name) + len(value) for name, value in self.headers])
 
 
 def _encoded(message: Message) -> bytes:
     parts = [message.topic.encode(), message.key, message.value]
     for name, value in message.headers:
         parts += (name.encode(), value)
-    body = b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
+    body = b"".join([piece for part in parts for piece in (_LENGTH.pack(len(part)), part)])
     return _FRAME.pack(len(body), zlib.crc32(body)) + body
 
 

@@ -104,6 +104,8 @@ LONG_START = Kind(
     re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d{1,2} \d\d:\d\d:\d\d \d{4}|[A-Z][a-z]{2} \d{1,2}", _A),
     4,
 )
+NUMBERS = (WHOLE.read, KIB.read)
+"""What reads nothing but digits as a plain number."""
 COMMAND = Kind(_text, re.compile(r".*", re.DOTALL))
 
 # Header word -> the family's column (or none) and what its cells look like. Words that mean another unit on one of the

@@ -204,11 +204,14 @@ class TableSplitter:
     """Cuts a stream into reports, each with the header that explains it.
 
     Text before the first header is kept back until it turns out to be data of an unknown layout or an error message:
-    then it is handed out as it stands, for `parse` to refuse.
+    then it is handed out as it stands, for `parse` to refuse. A report with keys that ends, with what has arrived, as
+    the one before it did is handed out at once; any other waits for what follows, or for `flush`. Where reports are
+    `selective`, leaving out what did nothing, one tells nothing of where the next one ends.
     """
 
-    def __init__(self, layouts: Layouts, *, since_boot_first: bool = True) -> None:
+    def __init__(self, layouts: Layouts, *, since_boot_first: bool = True, selective: bool = False) -> None:
         self._layouts = layouts
+        self._selective = selective
         self._tail = ""
         self._before: list[str] = []
         self._table: Table | None = None
@@ -220,6 +223,7 @@ class TableSplitter:
         self._first_key = ""
         self._keys: set[str] = set()
         self._boot = since_boot_first
+        self._usual = (0, "")  # lines of the last report, and the key of the last of them
 
     def feed(self, text: str) -> list[str]:
         if "\n" not in text:
@@ -237,7 +241,14 @@ class TableSplitter:
                     self._keyed_row(line, out)
             elif line and not line.isspace():
                 self._other(line, out)
+        if self._rows and not rest and self._length() == self._usual:
+            self._close(out)
         return out
+
+    def _length(self) -> tuple[int, str]:
+        """How the report under way would end now: its lines, and the key of the last one, which may stand behind."""
+        words = self._rows[-1].split()
+        return len(self._rows), words[0] if words[0][0].isalpha() else words[-1]
 
     def _row(self, line: str, out: list[str]) -> None:
         if self._boot:
@@ -298,6 +309,8 @@ class TableSplitter:
 
     def _close(self, out: list[str]) -> None:
         """Ends the report under way."""
+        if self._rows and not self._selective:
+            self._usual = self._length()
         if self._boot:
             self._boot = False
         elif self._rows:
@@ -322,6 +335,14 @@ class TableSplitter:
         return bool(self._rows or (self._table is None and self._before))
 
 
+_WITHOUT_IDLE = ("z", "V")
+"""Options by which iostat leaves idle disks out: everywhere, and on AIX."""
+
+
 def split(program: Program, layouts: Layouts, *, since_boot_first: bool = True) -> TableSplitter:
     """A splitter for the program; without an interval it prints one report, which nothing leaves out."""
-    return TableSplitter(layouts, since_boot_first=since_boot_first and program.interval is not None)
+    return TableSplitter(
+        layouts,
+        since_boot_first=since_boot_first and program.interval is not None,
+        selective=any(map(program.has, _WITHOUT_IDLE)),
+    )

@@ -162,6 +162,7 @@ _NUMBER = r"(?:-?nan|\d[\d.,]*[kKMGTP%]?)"
 _NUMBERS = re.compile(rf"\s+{_NUMBER}(?:\s+{_NUMBER})*\s*", re.ASCII)
 
 
+_INDENTED = re.compile(r"\n[ \t]")
 _NAME_ALONE = re.compile(r"^\S+[ \t]*\n[ \t]+[-\dn]", re.MULTILINE | re.ASCII)
 
 
@@ -170,7 +171,7 @@ def _names_joined(text: str) -> str:
 
     A line of its own have all names with -h of sysstat 9 to 11, and those of more than ten characters before sysstat 5.
     """
-    if _NAME_ALONE.search(text) is None:
+    if _INDENTED.search(text) is None or _NAME_ALONE.search(text) is None:
         return text
     lines: list[str] = []
     name = ""

@@ -12,12 +12,12 @@ Number = int | float
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()*+][0-9A-Za-z]|[@-Z\\-_=>c]|$)")
 _CONTROLS = {"\r": None, "\x00": None, "\x07": None, "\x08": None, "\x1b": None}
 _CONTROL_TABLE = str.maketrans({**_CONTROLS, "\x0b": "\n", "\x0c": "\n"})
-_NEEDS_CLEANING = re.compile(r"[\x00\x07\x08\x0b\x0c\r\x1b]")
+_DIRT = "\x00\x07\x08\x0b\x0c\r\x1b"
 
 
 def clean(text: str) -> str:
     """`text` without escape sequences, carriage returns, NULs and bells; lines end in a newline only."""
-    if _NEEDS_CLEANING.search(text) is None:
+    if not any(map(text.__contains__, _DIRT)):
         return text
     return _ESCAPES.sub("", text).translate(_CONTROL_TABLE)
 

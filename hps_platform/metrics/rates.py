@@ -56,9 +56,9 @@ def interval_rates(rows: Sequence[Row], interval_s: float) -> list[Row]:
     """`rows` of iostat with `kb_read_s`/`kb_wrtn_s` from the interval's totals where only those are printed."""
     out: list[Row] = []
     for row in rows:
-        rated = dict(row)
+        rated = row
         for total, rate in (("kb_read", "kb_read_s"), ("kb_wrtn", "kb_wrtn_s")):
-            if rated.get(rate) is None and rated.get(total) is not None and interval_s > 0:
-                rated[rate] = round(rated[total] / interval_s, 3)
+            if row.get(rate) is None and row.get(total) is not None and interval_s > 0:
+                rated = {**rated, rate: round(row[total] / interval_s, 3)}
         out.append(rated)
     return out

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = dict[str, Any]
 
@@ -10,8 +10,7 @@ STREAMED = ";stream"
 """Suffix of the `parser` header: `raw` is one report of a running stream, so its only report is a sample."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """`rows` lack `server_id` and `timestamp`, which stand here; `timestamp_ms` is on the collector's clock."""
 
     family: str

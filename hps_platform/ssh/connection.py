@@ -140,7 +140,7 @@ class Transport(paramiko.Transport):
                     self.packetizer.wait()
                 else:
                     self._handle(payload)
-                    self._wake_readers()
+                    self.wake_readers()
         except Exception as error:  # noqa: BLE001  told to whoever waits for the connection
             self.end(error)
         else:
@@ -154,7 +154,7 @@ class Transport(paramiko.Transport):
         self.packetizer.never_wait(lambda: reactor.send_later(self))
 
     def drive(self, *, receive: bool = True) -> None:
-        """Takes what has arrived and tells the channels' readers; never waits, never raises."""
+        """Takes what has arrived, for `wake_readers` to tell the channels' readers; never waits, never raises."""
         packets = self.packetizer
         try:
             if receive:
@@ -163,7 +163,6 @@ class Transport(paramiko.Transport):
                 self._handle(payload)
         except Exception as error:  # noqa: BLE001  the boundary of a connection
             self.end(error)
-        self._wake_readers()
 
     def send_unsent(self) -> bool:
         """Sends what could not be sent before; whether that was all."""
@@ -200,7 +199,8 @@ class Transport(paramiko.Transport):
             channel.finished()
             channel.wake()
 
-    def _wake_readers(self) -> None:
+    def wake_readers(self) -> None:
+        """Tells the readers of channels that there is something new."""
         if self._woken:
             woken, self._woken = self._woken, {}
             for channel in woken:

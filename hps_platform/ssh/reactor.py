@@ -14,11 +14,14 @@ from hps_platform.ssh.connection import Transport
 class Reactor:
     """All connections of one event loop.
 
-    After a turn the next one comes `TURN_S` later: with many connections each turn finds several of them ready, which
-    costs a fraction of being woken for each.
+    After a turn the next one comes a while later, the more connections there are: what is done for a hundred of them in
+    one go, with the processor's caches warm and one request to Kafka for many samples, costs half of what it costs one
+    by one.
     """
 
-    TURN_S = 0.02
+    _LONGEST_PAUSE_S = 0.1
+    _SHORTEST_PAUSE_S = 0.02
+    _PAUSE_PER_CONNECTION_S = 1e-4
     _KEEPALIVE_EVERY_S = 5.0
 
     def __init__(self) -> None:
@@ -62,6 +65,7 @@ class Reactor:
         self._connections.add(transport)
         self._selector.register(transport.sock, selectors.EVENT_READ, transport)
         transport.drive(receive=False)  # what came with the end of the login
+        transport.wake_readers()
 
     def forget(self, transport: Transport) -> None:
         """No longer reads a connection, whose socket is still open."""
@@ -84,21 +88,31 @@ class Reactor:
             self._watched = False
             self.loop.remove_reader(self._selector.fileno())
 
+    @property
+    def _pause_s(self) -> float:
+        wanted_s = len(self._connections) * self._PAUSE_PER_CONNECTION_S
+        return min(max(wanted_s, self._SHORTEST_PAUSE_S), self._LONGEST_PAUSE_S)
+
     def _turn(self) -> None:
         self._next = None
         ready = self._selector.select(0)
         if ready:
             # Before anything else: whatever goes wrong below, the other connections are read.
             self._unwatch()
-            self._next = self.loop.call_later(self.TURN_S, self._turn)
+            self._next = self.loop.call_later(self._pause_s, self._turn)
         else:
             self._watch()
+        driven: list[Transport] = []
         for key, events in ready:
             transport: Any = key.data
             if events & selectors.EVENT_WRITE and transport.send_unsent() and transport in self._connections:
                 self._selector.modify(transport.sock, selectors.EVENT_READ, transport)
             if events & selectors.EVENT_READ and transport in self._connections:
                 transport.drive()
+                driven.append(transport)
+        # Not one after the other: what opens packets stays in the processor's caches, and then what reads them.
+        for transport in driven:
+            transport.wake_readers()
 
     def _keep_alive(self) -> None:
         for transport in list(self._connections):

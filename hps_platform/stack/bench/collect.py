@@ -107,13 +107,14 @@ def _collect(base: Ground, broker: psutil.Process, hosts: int, seconds: float, t
     shares = cpu.shares()
     ended_ms = time.time_ns() // 1_000_000
     full_kb = collector.watched.memory_info().rss // 1024
+    silent_ms = time.time_ns() // 1_000_000
     fleet.part.process.send_signal(signal.SIGUSR1)
     _quiet(base.bootstrap)
     cut_ms = time.time_ns() // 1_000_000 - _STOPPING_MS
     collector.stop()
     fleet.part.stop()
     tell("comparing what was printed with what arrived")
-    arrived, dead = _arrived(base.bootstrap)
+    arrived, dead = _arrived(base.bootstrap, silent_ms)
     return {
         "cpu_share": shares["collector"],
         **_compared(fleet, ids, arrived, (began_ms, ended_ms), cut_ms),
@@ -163,8 +164,9 @@ class Arrived:
     stamps: list[int]
 
 
-def _arrived(bootstrap: str) -> tuple[dict[tuple[int, str], Arrived], Counter[str]]:
-    """By server id and family; and the dead letters by family and reason."""
+def _arrived(bootstrap: str, silent_ms: int) -> tuple[dict[tuple[int, str], Arrived], Counter[str]]:
+    """By server id and family; and the dead letters by family and reason, of the time before the fleet fell silent:
+    then commands end without the reports that they were asked for."""
     ends = {place: high for place, (_, high) in stream.watermarks(bootstrap, stream.topics()).items()}
     found: dict[tuple[int, str], Arrived] = {}
     dead: Counter[str] = Counter()
@@ -174,7 +176,8 @@ def _arrived(bootstrap: str) -> tuple[dict[tuple[int, str], Arrived], Counter[st
             for record in reader.read(5_000, 1.0):
                 if record.topic == wire.DEAD_LETTER_TOPIC:
                     letter = wire.decode_dead_letter(record.value)
-                    dead[f"{letter['family']}: {letter['reason']}"] += 1
+                    if letter["timestamp_ms"] <= silent_ms:
+                        dead[f"{letter['family']}: {letter['reason']}"] += 1
                 name = families.get(record.topic)
                 if name is None:
                     continue

@@ -102,7 +102,7 @@ def test_keys_change_in_mid_stream_with_every_kind_of_cipher(
     monkeypatch.setattr(Transport, "_parse_newkeys", counted)
     monkeypatch.setattr(Transport, "_preferred_ciphers", (cipher,))
     monkeypatch.setattr(Transport, "_preferred_macs", (mac,))
-    monkeypatch.setattr(Packets, "REKEY_BYTES", 100_000)
+    monkeypatch.setattr(Packets, "REKEY_BYTES", 40_000)
 
     async def story(shell: Shell) -> None:
         counting = "for part in 1 2; do seq 1 {}; sleep 0.1; done"

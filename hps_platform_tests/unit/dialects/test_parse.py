@@ -4,6 +4,8 @@ import pytest
 
 from hps_platform.dialects import Outcome, parse, parser_id
 from hps_platform.errors import InvalidInput
+from hps_platform.metrics.sample import Row
+from hps_platform_tests.unit.dialects.cases import Case, cases
 
 _LINUX = " r  b   swpd   free   buff  cache   si   so    bi    bo   in   cs us sy id wa st\n"
 _ROW = " 2  0   1280 911204  80412 4401216    0    0    18    95  611 1204  7  2 90  1  0\n"
@@ -191,3 +193,29 @@ def test_a_cut_size_of_a_swap_area_is_no_number() -> None:
     text = "swapfile             dev  swaplo blocks   free\n/dev/dsk/c0d0s1     100,1      16 2049632 1.\n"
 
     assert parse("solaris", "swap -l", text).outcome is Outcome.NO_DATA
+
+
+_LISTINGS = [case for case in cases() if case.family == "process" and len(case.rows) > 1 and "PID" in case.text]
+
+
+@pytest.mark.parametrize("case", _LISTINGS, ids=str)
+def test_a_process_is_read_by_itself_as_among_others(case: Case) -> None:
+    lines = case.text.splitlines(keepends=True)
+    header = next(line for line in lines if "PID" in line)
+    alone: dict[int, Row] = {}
+    for line in lines[lines.index(header) + 1 :]:
+        for row in parse(case.os, case.command, f"{header}{line}").rows:
+            alone.pop(row["pid"], None)
+            alone[row["pid"]] = row
+
+    assert list(alone.values()) == parse(case.os, case.command, case.text).rows
+
+
+def test_one_cell_that_can_not_be_read_costs_its_own_row_only() -> None:
+    header = "  PID  PPID USER      %CPU %MEM    VSZ   RSS     ELAPSED     TIME S COMMAND\n"
+    row = "  {pid}     1 oracle     1.5  2.0  90100 12000    01:02:03 00:00:{time} S oracle {pid}\n"
+    text = header + row.format(pid=11, time="07") + row.format(pid=12, time="x7") + row.format(pid=13, time="09")
+
+    rows = parse("linux", "ps -eo pid,ppid,user,pcpu,pmem,vsz,rss,etime,time,s,args", text).rows
+
+    assert [(row["pid"], row["cpu_time_s"]) for row in rows if row["cpu_time_s"] is not None] == [(11, 7), (13, 9)]

@@ -109,6 +109,59 @@ def test_a_disk_report_is_a_sample_where_no_history_since_boot_is_kept() -> None
     assert len(running.flush()) == 1
 
 
+_DEVICES = "Device    tps  kB_read/s  kB_wrtn/s  kB_dscd/s  kB_read  kB_wrtn  kB_dscd\n"
+
+
+def _disk(name: str) -> str:
+    return f"{name}   1.50   12.00   8.00   0.00   24   16   0\n"
+
+
+def test_a_report_that_ends_as_the_one_before_it_did_waits_for_nothing() -> None:
+    running = splitter("linux", "LC_ALL=C iostat -dk 2")
+    running.feed(f"{_DEVICES}{_disk('sda')}{_disk('sdb')}\n")
+    assert running.feed(f"{_DEVICES}{_disk('sda')}") == []  # half of it
+
+    (report,) = running.feed(_disk("sdb"))
+
+    assert report == f"{_DEVICES}{_disk('sda')}{_disk('sdb')}"
+    assert not running.waiting
+    assert running.feed(f"\n{_DEVICES}") == []
+
+
+def test_a_disk_that_is_new_is_waited_for() -> None:
+    running = splitter("linux", "LC_ALL=C iostat -dk 2")
+    for _ in range(2):
+        running.feed(f"{_DEVICES}{_disk('sda')}{_disk('sdb')}\n")
+
+    assert running.feed(f"{_DEVICES}{_disk('sda')}{_disk('sdb')}{_disk('sdc')}\n") == []
+    (report,) = running.flush()
+
+    assert report.count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("os", "command", "header", "row"),
+    [
+        ("linux", "iostat -dkz 2", _DEVICES, _disk("sda")),
+        (
+            "aix",
+            "iostat -dV 2",
+            "Disks:   % tm_act   Kbps    tps    Kb_read   Kb_wrtn\n",
+            "hdisk0  1.0  8.0  2.0  0  16\n",
+        ),
+    ],
+)
+def test_where_idle_disks_are_left_out_the_length_of_a_report_is_unknown(
+    os: str, command: str, header: str, row: str
+) -> None:
+    running = splitter(os, command)
+    for _ in range(2):
+        running.feed(header + row)
+
+    assert running.feed(header + row) == [header + row]  # the one before
+    assert running.flush() == [header + row]
+
+
 def test_a_vmstat_row_is_out_as_soon_as_its_line_is() -> None:
     running = splitter("linux", "LC_ALL=C vmstat -n 2")
     running.feed(
