@@ -1,10 +1,10 @@
 """The alert budget: how strange a row must be so that a server wakes somebody at most so often.
 
 Each UTC day's level is the one at which the server's own scores of the seven days before would have raised no more
-alarm episodes than the budget allows, nor more than their share on the last day, the last two and the last three: the
-second rule ends a storm of alarms when a machine starts a new life. Nor is it ever below the one that would have kept
-the budget over the training data. It follows drift, looks backwards only, and needs no labels. What an alarm then does
-(cooldown, severity) belongs to `anomaly_thresholds` and their readers.
+alarm episodes than the budget allows, nor more than their share on the last day and the last three, nor alarmed for
+more than a small part of these: the second rule ends a storm of alarms when a machine starts a new life. Nor is it ever
+below the one that would have kept the budget over the training data. It follows drift, looks backwards only, and needs
+no labels. What an alarm then does (cooldown, severity) belongs to `anomaly_thresholds` and their readers.
 """
 
 import bisect
@@ -26,7 +26,8 @@ _ALARMED_AT_MOST = 0.05
 _SPLIT_AT_MOST = 8
 _PARTS = 144
 _HABIT_DAYS = 4
-_STORM_DAYS = 3
+_STORM_DAYS = (1, 3)
+_STORM_TIME = 0.015
 
 
 def level(times: Floats, scores: Floats, allowed: int, *, merging: bool = True) -> float:
@@ -117,11 +118,15 @@ def daily_levels(
 
 
 def _storms(times: Floats, scores: Floats, end: float, budget: float) -> Iterator[float]:
-    """The levels that would have ended a storm in the last day, two and three, as far as there are scores."""
-    for days in range(1, _STORM_DAYS + 1):
+    """The levels that would have ended a storm in the last day and the last three, as far as there are scores: by how
+    many episodes there would have been, and by how much of the time."""
+    for days in _STORM_DAYS:
         first = int(np.searchsorted(times, end - days * DAY_S))
         if first < len(times) and (days == 1 or end - times[first] > (days - 0.5) * DAY_S):
             yield level(times[first:], scores[first:], max(1, _allowed(budget * days)), merging=False)
+            known = scores[first:][np.isfinite(scores[first:])]
+            if known.size:
+                yield float(np.quantile(known, 1 - _STORM_TIME))
 
 
 def initial_level(held_times: Floats, held_scores: Floats, budget: float) -> float:

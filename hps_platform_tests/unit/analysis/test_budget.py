@@ -128,6 +128,16 @@ def test_a_storm_raises_the_level_the_next_day() -> None:
     assert second <= 4
 
 
+def test_hours_of_alarm_raise_the_level_the_next_day_though_they_were_one_episode() -> None:
+    times, scores = minutes(9), quiet(9)
+    hump = 6.0 * np.sin(np.linspace(0, np.pi, 6 * 60))
+    for day in (7, 8):
+        scores[day * DAY + 600 : day * DAY + 960] = hump
+    flags, _ = budget.flag(times, scores, 0.25)
+    assert flags[7 * DAY : 8 * DAY].sum() > 180
+    assert flags[8 * DAY :].sum() < 60
+
+
 def test_episodes_are_merged_over_ten_minutes() -> None:
     times = np.array([0.0, 60, 120, 660, 1400, 1460])
     flags = np.array([True, True, False, True, True, False])
