@@ -29,7 +29,7 @@ class Channel:
     """
 
     __slots__ = (
-        "_callback", "_decoder", "_errors", "_on_start", "_output", "_pending", "_remote", "_said_close", "_transport",
+        "_callback", "_decoder", "_errors", "_goodbyes", "_on_start", "_output", "_pending", "_remote", "_transport",
         "_window", "_with_stderr", "closed", "command", "exit_code", "refusal", "started",
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ class Channel:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._callback: Callable[[], None] | None = None
         self._pending = False
-        self._said_close = False
+        self._goodbyes = [common.cMSG_CHANNEL_CLOSE]  # to be said once, by whichever thread takes it
 
     # What callers see
 
@@ -117,7 +117,7 @@ class Channel:
     def confirmed(self, remote: int) -> None:
         """The channel is open: asks for the command."""
         self._remote = remote
-        if self._said_close or self.closed:
+        if self.closed:
             self._say_close()
             return
         request = self._begin_message(common.cMSG_CHANNEL_REQUEST)
@@ -162,9 +162,13 @@ class Channel:
         return message
 
     def _say_close(self, *, ended: bool = False) -> None:
-        if self._remote >= 0 and not self._said_close:
-            if not ended:
-                # A command that reads ends with its input.
-                self._transport.send_held(self._begin_message(common.cMSG_CHANNEL_EOF))
-            self._transport.send_held(self._begin_message(common.cMSG_CHANNEL_CLOSE))
-        self._said_close = self._remote >= 0 or self._said_close
+        if self._remote < 0:
+            return
+        try:
+            goodbye = self._goodbyes.pop()
+        except IndexError:
+            return  # a second one would be about no channel, and end the connection
+        if not ended:
+            # A command that reads ends with its input.
+            self._transport.send_held(self._begin_message(common.cMSG_CHANNEL_EOF))
+        self._transport.send_held(self._begin_message(goodbye))
