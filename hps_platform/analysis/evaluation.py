@@ -5,6 +5,7 @@ The code is the one that production runs; only where rows come from and where sc
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +27,15 @@ class Evaluation:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Which columns an event shows in, as whoever labelled it found: rows `first` to `last` of the test, inclusive."""
+
+    first: int
+    last: int
+    columns: frozenset[str]
+
+
 def evaluate(
     train: pl.DataFrame,
     test: pl.DataFrame,
@@ -34,11 +44,13 @@ def evaluate(
     alarms_per_day: float = budget.DEFAULT,
     seed: int = 0,
     judges: tuple[Member, ...] = MEMBERS,
+    causes: Sequence[Cause] = (),
 ) -> Evaluation:
     """`train` and `test` have `timestamp` and numeric columns, `labels` has `timestamp` and `label` (0 or 1).
 
     Training rows just before the test give its first rows their context. `InvalidInput` for frames that do not fit.
-    `judges` are the members whose mean is the score.
+    `judges` are the members whose mean is the score. With labels the report says how often one of an event's `causes`
+    heads the contributions at its lowest score.
     """
     if test.is_empty():
         raise InvalidInput("there are no rows to score")
@@ -68,8 +80,22 @@ def evaluate(
         "rows_per_s": round(len(test) / max(scored - fitted, 1e-9)),
     }
     if labels is not None:
-        report["labels"] = compared(test, labels, scores.score, flags, step_s=learnt.step_s, first=learnt.columns[0])
+        found = compared(test, labels, scores.score, flags, step_s=learnt.step_s, first=learnt.columns[0])
+        report["labels"] = {**found, "cause_first": _cause_first(scores, causes)}
     return Evaluation(frame, report)
+
+
+def _cause_first(scores: detector.Scores, causes: Sequence[Cause]) -> float | None:
+    """Of the events that show in what was scored, the share at whose lowest score one of their causes is on top."""
+    hits = []
+    for cause in causes:
+        rows = np.arange(cause.first, min(cause.last + 1, len(scores.score)))
+        rows = rows[np.isfinite(scores.score[rows])]
+        if not rows.size or cause.columns.isdisjoint(scores.columns):
+            continue
+        worst = rows[[int(np.argmax(scores.score[rows]))]]
+        hits.append(scores.columns[int(explain.top(scores.weights[worst])[0, 0])] in cause.columns)
+    return _rounded(float(np.mean(hits))) if hits else None
 
 
 def _contributions(scores: detector.Scores) -> pl.Series:
@@ -106,7 +132,7 @@ def compared(
     return {"vus_window": window, **rounded}
 
 
-def _rounded(value: float) -> float | int | None:
+def _rounded(value: float) -> float | None:
     if isinstance(value, int):
         return value
     return round(value, 4) if math.isfinite(value) else None

@@ -57,16 +57,21 @@ def evaluate(
     train: Path = typer.Option(..., "--train", help="Parquet: `timestamp` and numeric columns."),
     test: Path = typer.Option(..., "--test", help="Parquet to score, of the same columns."),
     labels: Path | None = typer.Option(None, "--labels", help="Parquet: `timestamp` and `label` (0 or 1)."),
+    causes: Path | None = typer.Option(None, "--causes", help="JSON: rows of events and the columns they show in."),
     budget: float = typer.Option(0.25, "--budget", min=0.001, help="Alarms allowed per day."),
     scores_out: Path | None = typer.Option(None, "--scores-out", help="Where to write a row per test row."),
     as_json: bool = typer.Option(False, "--json", help="The report as one JSON object."),
 ) -> None:
     """Fit the shipped detector on one file and score another, row by row, without looking ahead."""
     from hps_platform.analysis.evaluation import evaluate as evaluated
-    from hps_platform.detection.labelled import parquet
+    from hps_platform.detection import labelled
 
-    given = parquet(labels) if labels else None
-    done = evaluated(parquet(train), parquet(test), given, alarms_per_day=budget)
+    if causes is not None and labels is None:
+        raise InvalidInput("causes are judged beside labels: give --labels as well")
+    known, new = labelled.parquet(train), labelled.parquet(test)
+    given = labelled.parquet(labels) if labels else None
+    named = labelled.causes(causes, known) if causes else []
+    done = evaluated(known, new, given, alarms_per_day=budget, causes=named)
     if scores_out is not None:
         try:
             done.scores.write_parquet(scores_out)
@@ -82,7 +87,7 @@ def evaluate(
 
 @app.command("scorecard")
 def scorecard(
-    folder: Path = typer.Argument(help="A folder a server: train.parquet, test.parquet, labels.parquet."),
+    folder: Path = typer.Argument(help="A folder a server: train, test and labels as .parquet, perhaps causes.json."),
     budget: float = typer.Option(0.5, "--budget", min=0.001, help="Alarms allowed per day."),
     columns: str = typer.Option("", "--columns", help="Comma list of metrics; all without it."),
     as_json: bool = typer.Option(False, "--json", help="The table as one JSON object."),

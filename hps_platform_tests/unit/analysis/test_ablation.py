@@ -15,6 +15,7 @@ from hps_platform.analysis.ablation import AUTOENCODER, FIGURES, LSTM, SEEDS_DES
 from hps_platform.analysis.members import MEMBERS, View
 from hps_platform.cli.detect import app
 from hps_platform.defs.scorecard import scorecard
+from hps_platform.detection import labelled
 from hps_platform.errors import InvalidInput
 from hps_platform_tests.unit.analysis.series import START, metrics, with_hog
 
@@ -33,6 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "one").mkdir()
     for name, frame in {"train": train, "test": test, "labels": labels}.items():
         frame.write_parquet(found / "one" / f"{name}.parquet")
+    named = [{"start": HOG[0], "end": HOG[1] - 1, "columns_1_based": [1]}]
+    (found / "one" / "causes.json").write_text(json.dumps(named))
     return found
 
 
@@ -52,6 +55,22 @@ def test_each_way_of_judging_is_rated_on_a_folder_of_servers(folder: Path) -> No
     assert all(set(figures) == set(FIGURES) for figures in told["means"].values())
     assert told["means"][SHIPPED]["vus_pr"] > 0.5
     assert told["means"][SEEDS_DESIGN]["normal_time_alarmed"] > told["means"][SHIPPED]["normal_time_alarmed"]
+    assert (told["means"][SEEDS_DESIGN]["cause_first"], told["means"][SHIPPED]["cause_first"]) == (None, 1.0)
+    assert all(figures["rows_per_s"] > 0 for figures in told["means"].values())
+
+
+def test_causes_are_judged_with_labels_and_must_make_sense(folder: Path, tmp_path: Path) -> None:
+    one = folder / "one"
+    files = [f"--train={one / 'train.parquet'}", f"--test={one / 'test.parquet'}", f"--causes={one / 'causes.json'}"]
+    done = CliRunner().invoke(app, ["evaluate", *files, f"--labels={one / 'labels.parquet'}", "--json"])
+    assert json.loads(done.stdout)["labels"]["cause_first"] == 1.0
+    without = CliRunner().invoke(app, ["evaluate", *files])
+    assert isinstance(without.exception, InvalidInput)
+    assert "--labels" in str(without.exception)
+    wrong = tmp_path / "causes.json"
+    wrong.write_text('[{"start": 1, "end": 2, "columns_1_based": [99]}]')
+    with pytest.raises(InvalidInput, match="columns_1_based"):
+        labelled.causes(wrong, pl.read_parquet(one / "train.parquet"))
 
 
 @pytest.mark.usefixtures("_without_lstm")
