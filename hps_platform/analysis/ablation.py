@@ -23,9 +23,11 @@ SHIPPED = "mean of the five"
 SEEDS_DESIGN = "seed's design"
 SEQUENCE = 30
 """Rows that the LSTM reads before it says what comes next."""
-QUALITY = ("vus_pr", "f1", "fc1", "false_alarms_per_day", "normal_time_alarmed", "median_delay_min", "cause_first")
 SPEED = ("train_seconds", "rows_per_s")
-FIGURES = (*QUALITY, *SPEED)
+FIGURES = (
+    *("vus_pr", "f1", "fc1", "false_alarms_per_day", "normal_time_alarmed", "median_delay_min", "cause_first"),
+    *SPEED,
+)
 
 
 def _fit_autoencoder(view: View, rows: NDArray[np.int64], seed: int) -> State:
@@ -136,12 +138,7 @@ def _seeds_design(train: pl.DataFrame, test: pl.DataFrame, labels: pl.DataFrame,
     found = evaluation.compared(
         test, labels, scores, scores > -forest.offset_, step_s=median_step_s(train), first=columns[0]
     )
-    return {
-        **found,
-        "cause_first": None,
-        "train_seconds": round(fitted - began, 3),
-        "rows_per_s": round(len(test) / (scored - fitted)),
-    }
+    return {**found, "cause_first": None, **evaluation.speed(began, fitted, scored, len(test))}
 
 
 def means(rated: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, float | None]]:

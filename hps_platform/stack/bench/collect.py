@@ -107,14 +107,13 @@ def _collect(base: Ground, broker: psutil.Process, hosts: int, seconds: float, t
     shares = cpu.shares()
     ended_ms = time.time_ns() // 1_000_000
     full_kb = collector.watched.memory_info().rss // 1024
-    silent_ms = time.time_ns() // 1_000_000
     fleet.part.process.send_signal(signal.SIGUSR1)
     _quiet(base.bootstrap)
     cut_ms = time.time_ns() // 1_000_000 - _STOPPING_MS
     collector.stop()
     fleet.part.stop()
     tell("comparing what was printed with what arrived")
-    arrived, dead = _arrived(base.bootstrap, silent_ms)
+    arrived, dead = _arrived(base.bootstrap, ended_ms)
     return {
         "cpu_share": shares["collector"],
         **_compared(fleet, ids, arrived, (began_ms, ended_ms), cut_ms),
@@ -164,7 +163,7 @@ class Arrived:
     stamps: list[int]
 
 
-def _arrived(bootstrap: str, silent_ms: int) -> tuple[dict[tuple[int, str], Arrived], Counter[str]]:
+def _arrived(bootstrap: str, ended_ms: int) -> tuple[dict[tuple[int, str], Arrived], Counter[str]]:
     """By server id and family; and the dead letters by family and reason, of the time before the fleet fell silent:
     then commands end without the reports that they were asked for."""
     ends = {place: high for place, (_, high) in stream.watermarks(bootstrap, stream.topics()).items()}
@@ -176,7 +175,7 @@ def _arrived(bootstrap: str, silent_ms: int) -> tuple[dict[tuple[int, str], Arri
             for record in reader.read(5_000, 1.0):
                 if record.topic == wire.DEAD_LETTER_TOPIC:
                     letter = wire.decode_dead_letter(record.value)
-                    if letter["timestamp_ms"] <= silent_ms:
+                    if letter["timestamp_ms"] <= ended_ms:
                         dead[f"{letter['family']}: {letter['reason']}"] += 1
                 name = families.get(record.topic)
                 if name is None:
