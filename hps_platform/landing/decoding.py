@@ -182,6 +182,8 @@ def _decode_family(
     """Rows with provenance and `message`, and what was rejected."""
     schema = family.schema.encode()
     reasons: dict[int, str] = {}
+    bad: dict[int, str]
+    good: Sequence[int]
     if carried.schemas - {schema}:
         shown = ((index, record.headers.get("schema", schema)) for index, record in enumerate(records))
         reasons = {
@@ -189,11 +191,14 @@ def _decode_family(
             for index, said in shown
             if said != schema
         }
-    if not all(records.values) or any(map(bytes.isspace, records.values)):
-        empty = (index for index, value in enumerate(records.values) if not value or value.isspace())
-        reasons |= dict.fromkeys(empty, "the message is empty")
     good = [index for index in range(len(records)) if index not in reasons] if reasons else range(len(records))
-    frames, bad = _decode_halving(family, [records.values[index] for index in good] if reasons else records.values, 0)
+    try:
+        frames, bad = [wire.decode(family, [records.values[at] for at in good] if reasons else records.values)], {}
+    except InvalidInput:
+        empty = (index for index in good if not records.values[index].strip())
+        reasons |= dict.fromkeys(empty, "the message is empty")
+        good = [index for index in good if index not in reasons]
+        frames, bad = _decode_halving(family, [records.values[index] for index in good], 0)
     frame = pl.concat(frames) if frames else pl.DataFrame(schema={**family.frame_schema, "message": pl.UInt32})
     if reasons:
         frame = frame.with_columns(message=pl.Series(list(good), dtype=pl.UInt32).gather(frame["message"]))

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from hps_platform.errors import DatabaseUnavailable, FencedOut, KafkaUnavailable
-from hps_platform.garbage import seldom_searched
 from hps_platform.landing import sequence
 from hps_platform.landing.decoding import Batch
 from hps_platform.landing.pipeline import Pipeline
 from hps_platform.landing.reports import CommitReport, Outcome, WindowReport
+from hps_platform.memory import keep_freed, seldom_searched
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.wire import DEAD_LETTER_TOPIC
 from hps_platform.store import completeness, landing, leases, partitions, provenance
@@ -30,6 +30,8 @@ _STUCK_S = 60.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 2.0
 _SETTLE_S = 10.0
+_KEPT_BYTES = 256 * 1024 * 1024
+"""Memory that a run frees and does not give back: about what batches take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class _Run:
             self.ends_at = time.monotonic() + self.window_s
             self.report.fence = self.fence
             logger.info("landing %s: run %s holds fence %d", self.group, self.run_id, self.fence)
+            keep_freed(_KEPT_BYTES)
             try:
                 with (
                     seldom_searched(1_000_000, whole=50_000),

@@ -134,6 +134,10 @@ class Family:
         """Of each column whether it holds whole numbers."""
         return {column.name: column.kind in (Kind.WHOLE, Kind.COUNTER, Kind.ID) for column in self.columns}
 
+    @cached_property
+    def has_texts(self) -> bool:
+        return any(column.kind is Kind.TEXT for column in self.columns)
+
     @property
     def topic(self) -> str:
         return f"hps.{self.name}"

@@ -75,9 +75,10 @@ def _encode_layout(frame: pl.DataFrame) -> memoryview:
     for name, value_of_all in same:
         row[name] = value_of_all
     rows = np.empty(frame.height, dtype=row.dtype)
+    template = np.full(min(frame.height, _AT_ONCE), row).view(np.uint8)
     for begin in range(0, frame.height, _AT_ONCE):
         some = rows[begin : begin + _AT_ONCE]
-        some[:] = row
+        some.view(np.uint8)[:] = template[: some.nbytes]
         for name, filling in values:
             some[name] = filling[begin : begin + _AT_ONCE]
     return rows.view(np.uint8).data

@@ -1,5 +1,6 @@
 """A sample's way to bytes and back."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import polars as pl
@@ -71,6 +72,82 @@ def test_a_malformed_message_is_an_error_not_a_null(bad: bytes) -> None:
     good, _ = wire.encode(disks, sample("iostat", [{"disk": "a"}]))
     with pytest.raises(InvalidInput, match=r"iostat\.v1"):
         wire.decode(disks, [good, bad, good])
+
+
+_NUMBER = st.one_of(
+    st.integers(-(10**20), 10**20).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.sampled_from(["null", "true", '"1"', "", "-", "1-2", "0.1.2", "--1", "1.0", "-0", "-0.0", "1e5", " 7"]),
+)
+_USUAL = st.integers(0, 10**9).map(str)
+
+
+def _both_ways(values: list[bytes]) -> tuple[pl.DataFrame | str, pl.DataFrame | str]:
+    """What `decode` makes of messages of vmstat together, and line by line, where no line is like another."""
+    vmstat = FAMILIES["vmstat"]
+
+    def tried(decoded: Callable[[], pl.DataFrame]) -> pl.DataFrame | str:
+        try:
+            return decoded()
+        except InvalidInput:
+            return "refused"
+
+    def apart() -> pl.DataFrame:
+        rows = [
+            (wire._read_any(vmstat, line), message)
+            for message, value in enumerate(values)
+            for line in value.split(b"\n")
+        ]
+        frame = pl.concat(row.with_columns(message=pl.lit(message, pl.UInt32)) for row, message in rows)
+        if any(frame[name].null_count() for name in vmstat.primary_key):
+            raise InvalidInput("no key")
+        return frame.cast({"timestamp": vmstat.frame_schema["timestamp"]})
+
+    return tried(lambda: wire.decode(vmstat, values)), tried(apart)
+
+
+def _line(cells: Sequence[tuple[str, str]]) -> bytes:
+    return b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), value.encode()) for name, value in cells)
+
+
+@given(
+    st.lists(st.sampled_from(["r", "us", "wa", "watts", "x1"]), max_size=5),
+    st.lists(st.lists(st.lists(_USUAL, min_size=7, max_size=7), min_size=1, max_size=3), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 99), st.integers(0, 6), _NUMBER), max_size=2),
+)
+def test_what_is_alike_is_read_as_what_is_not(
+    names: list[str], messages: list[list[list[str]]], odd: list[tuple[int, int, str]]
+) -> None:
+    lines = [line for message in messages for line in message]
+    for at, cell, value in odd:
+        lines[at % len(lines)][cell] = value
+    columns = ["server_id", "timestamp", *names]
+    values = [b"\n".join(_line(list(zip(columns, line, strict=False))) for line in message) for message in messages]
+    together, apart = _both_ways(values)
+    if isinstance(together, str) or isinstance(apart, str):
+        assert together is apart or together == apart
+    else:
+        assert together.equals(apart)
+        assert together.schema == apart.schema
+
+
+def test_messages_of_several_shapes_keep_their_order() -> None:
+    vmstat = FAMILIES["vmstat"]
+    shapes = ({"r": 3, "us": 1.5}, {"r": 4, "avm": 7}, {"us": 1e-7}, {"r": 5, "us": 2.5})
+    samples = [sample("vmstat", [dict(shapes[number % 4])], server_id=number) for number in range(40)]
+    frame = wire.decode(vmstat, [wire.encode(vmstat, one)[0] for one in samples])
+    assert frame["message"].to_list() == list(range(40))
+    assert frame["server_id"].to_list() == list(range(40))
+    assert (
+        frame.select("r", "avm", "us").rows()
+        == [
+            (3, None, 1.5),
+            (4, 7, None),
+            (None, None, 1e-7),
+            (5, None, 2.5),
+        ]
+        * 10
+    )
 
 
 def test_a_column_the_family_lacks_is_refused_on_encoding() -> None:

@@ -2,7 +2,7 @@
 
 import gc
 
-from hps_platform.garbage import seldom_searched
+from hps_platform.memory import seldom_searched
 
 
 def test_it_is_rare_inside_and_as_before_afterwards() -> None:
