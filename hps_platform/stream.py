@@ -6,8 +6,7 @@ No consumer groups: whoever reads says from which offset. What a message means b
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +34,10 @@ _librdkafka = logger.getChild("librdkafka")
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """A sample's rows with the raw output they came from; a process list of a large host is some hundred KiB."""
 
+T = TypeVar("T")
 Position = tuple[str, int]  # topic, partition
+Partitions = npt.NDArray[np.int16]
+Offsets = npt.NDArray[np.int64]
 
 
 class Record(NamedTuple):
@@ -57,55 +59,130 @@ class Record(NamedTuple):
         return dict(self.carried.headers() or ())  # type: ignore[arg-type]  # headers that were read have bytes
 
 
-@dataclass(slots=True)
+class LetGo(LookupError):
+    """Of this message only the value is there any more; `read_again` gives the rest."""
+
+
 class Columns:
     """Messages of one topic column by column: making a `Record` of each would cost as much as reading them.
 
-    A tombstone's value is empty. Those of one partition are in the order of their offsets. What is seldom asked for
-    stays in `sources`.
+    A tombstone's value is empty. Those of one partition are in the order of their offsets. With its headers a message
+    takes five times the memory of its value, and the processor's cache holds some thousands of them: of more than that
+    all but the first and last of each key can be `let_go` while they are read.
     """
 
-    topic: str
-    partitions: npt.NDArray[np.int16]
-    offsets: npt.NDArray[np.int64]
-    values: list[bytes]
-    sources: list[Any]
-    """Records, or the client's messages."""
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.size = 0  # bytes of values
+        self._count = 0
+        self._texts: list[bytes] = []
+        self._lengths: list[Offsets] = []
+        self._partitions: list[Partitions] = []
+        self._offsets: list[Offsets] = []
+        self._sources: list[Any] | None = []
+        self._begun: dict[int, Any] = {}  # each partition's first message
+        self._firsts: dict[bytes | None, Any] = {}
+        self._lasts: dict[bytes | None, Any] = {}
+
+    def add(self, values: Sequence[bytes], partitions: Partitions, offsets: Offsets, sources: list[Any]) -> None:
+        """Appends messages; `sources` are records, or the client's messages."""
+        lengths = np.fromiter(map(len, values), np.int64, len(values))
+        self.size += int(lengths.sum())
+        self._count += len(values)
+        self._texts.append(b"\n".join(values))
+        self._lengths.append(lengths)
+        self._partitions.append(partitions)
+        self._offsets.append(offsets)
+        numbers, firsts = np.unique(partitions, return_index=True)
+        for number, index in zip(numbers.tolist(), firsts.tolist(), strict=True):
+            self._begun.setdefault(number, sources[index])
+        if self._sources is None:
+            self._note_ends(sources)
+        else:
+            self._sources += sources
+
+    def let_go(self) -> None:
+        """Keeps of the messages, and of those to come, no more than their values, but for each key's first and last."""
+        if self._sources is not None:
+            self._note_ends(self._sources)
+            self._sources = None
+
+    def _note_ends(self, sources: list[Any]) -> None:
+        records = bool(sources) and isinstance(sources[0], Record)
+        keys: list[Any] = [one.key for one in sources] if records else list(map(Message.key, sources))
+        self._firsts = dict(zip(reversed(keys), reversed(sources), strict=True)) | self._firsts
+        self._lasts.update(zip(keys, sources, strict=True))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all messages are still there."""
+        return self._sources is not None
 
     def __len__(self) -> int:
-        return len(self.values)
+        return self._count
 
     def __getitem__(self, index: int) -> Record:
-        source = self.sources[index]
-        if isinstance(source, Record):
-            return source
-        _, produced_ms = source.timestamp()
-        place = self.topic, int(self.partitions[index]), int(self.offsets[index])
-        return Record(*place, source.key(), self.values[index], source, produced_ms)
+        """Raises `LetGo` for a message that was."""
+        if self._sources is None:
+            raise LetGo(f"message {index} of {self.topic}")
+        return _record(self._sources[index])
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))
 
+    @property
+    def oldest_ms(self) -> int:
+        """When the oldest of the partitions' first messages was produced."""
+        return min(_record(first).timestamp_ms for first in self._begun.values())
+
     def keys(self) -> list[bytes | None]:
-        if isinstance(self.sources[0], Record):
-            return [record.key for record in self]
-        return list(map(Message.key, self.sources))
+        """The different ones."""
+        if self._sources is not None:
+            self._firsts, self._lasts = {}, {}
+            self._note_ends(self._sources)
+        return list(self._firsts)
 
-    def firsts(self) -> list[Record]:
-        """The first message of each partition."""
-        return [self[index] for index in np.unique(self.partitions, return_index=True)[1].tolist()]
+    def ends(self) -> tuple[list[Record], list[Record]]:
+        """The first and the last message of each of the `keys`, in their order."""
+        keys = self.keys()
+        return [_record(self._firsts[key]) for key in keys], [_record(self._lasts[key]) for key in keys]
 
-    def extend(self, more: "Columns") -> None:
-        """Adds later messages of the topic, that come from the same reader."""
-        self.partitions = np.concatenate([self.partitions, more.partitions])
-        self.offsets = np.concatenate([self.offsets, more.offsets])
-        self.values += more.values
-        self.sources += more.sources
+    @property
+    def lines(self) -> bytes:
+        """All values, with a newline between one and the next."""
+        return _together(self._texts, b"\n".join)
 
-    def ends(self) -> dict[Position, int]:
-        """Per partition the offset after its last message."""
-        last = dict(zip(self.partitions.tolist(), self.offsets.tolist(), strict=True))
-        return {(self.topic, partition): offset + 1 for partition, offset in last.items()}
+    @property
+    def lengths(self) -> Offsets:
+        """Of the values, in bytes."""
+        return _together(self._lengths, np.concatenate)
+
+    @property
+    def partitions(self) -> Partitions:
+        return _together(self._partitions, np.concatenate)
+
+    @property
+    def offsets(self) -> Offsets:
+        return _together(self._offsets, np.concatenate)
+
+    def values(self) -> list[bytes]:
+        lines, ends = self.lines, np.cumsum(self.lengths + 1) - 1
+        begins = ends - self.lengths
+        return [lines[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+
+
+def _together(parts: list[T], join: Callable[[list[T]], T]) -> T:
+    if len(parts) > 1:
+        parts[:] = [join(parts)]
+    return parts[0]
+
+
+def _record(source: Any) -> Record:
+    if isinstance(source, Record):
+        return source
+    _, produced_ms = source.timestamp()
+    place = source.topic(), source.partition(), source.offset()
+    return Record(*place, source.key(), source.value() or b"", source, produced_ms)
 
 
 def by_topic(records: Iterable[Record]) -> dict[str, Columns]:
@@ -113,16 +190,12 @@ def by_topic(records: Iterable[Record]) -> dict[str, Columns]:
     apart: dict[str, list[Record]] = {}
     for record in records:
         apart.setdefault(record.topic, []).append(record)
-    return {
-        topic: Columns(
-            topic,
-            partitions=np.array([record.partition for record in own], dtype=np.int16),
-            offsets=np.array([record.offset for record in own], dtype=np.int64),
-            values=[record.value for record in own],
-            sources=own,
-        )
-        for topic, own in apart.items()
-    }
+    found = {topic: Columns(topic) for topic in apart}
+    for topic, own in apart.items():
+        partitions = np.array([record.partition for record in own], np.int16)
+        offsets = np.array([record.offset for record in own], np.int64)
+        found[topic].add([record.value for record in own], partitions, offsets, own)
+    return found
 
 
 class OffsetsExpired(KafkaUnavailable):
@@ -246,24 +319,27 @@ class Producer:
             logger.error("%d messages were not delivered before closing", left)
 
 
-def _columns(messages: list[Message]) -> dict[str, Columns]:
-    """By topic. What landing does for every message: `map` over methods takes half of what a loop takes."""
+def _add(messages: list[Message], into: dict[str, Columns]) -> dict[Position, int]:
+    """By topic; returns per partition the offset after its last message.
+
+    What landing does for every message: `map` over methods takes half of what a loop takes.
+    """
+    ends: dict[Position, int] = {}
     topics: list[Any] = list(map(Message.topic, messages))  # what was read lacks nothing but a value or a key
-    found: dict[str, Columns] = {}
     for topic in set(topics):
         all_of_it = topics.count(topic) == len(topics)
         own = messages if all_of_it else [one for one, name in zip(messages, topics, strict=True) if name == topic]
         values: list[Any] = list(map(Message.value, own))
-        partitions: Any = map(Message.partition, own)
-        offsets: Any = map(Message.offset, own)
-        found[topic] = Columns(
-            topic,
-            partitions=np.fromiter(partitions, dtype=np.int16, count=len(own)),
-            offsets=np.fromiter(offsets, dtype=np.int64, count=len(own)),
-            values=[value or b"" for value in values] if None in values else values,
-            sources=own,
+        partition: Any = map(Message.partition, own)
+        offset: Any = map(Message.offset, own)
+        partitions, offsets = np.fromiter(partition, np.int16, len(own)), np.fromiter(offset, np.int64, len(own))
+        into.setdefault(topic, Columns(topic)).add(
+            [value or b"" for value in values] if None in values else values, partitions, offsets, own
         )
-    return found
+        after = np.zeros(partitions.max() + 1, np.int64)
+        after[partitions] = offsets + 1  # of several the last counts
+        ends |= {(topic, number): int(after[number]) for number in np.flatnonzero(after).tolist()}
+    return ends
 
 
 # What a consumer reports while a broker restarts; it carries on by itself.
@@ -283,17 +359,17 @@ _PASSING = {
 _OUT_OF_RANGE = {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}
 
 
-def _read(consumer: Consumer, max_records: int, timeout_s: float) -> dict[str, Columns]:
+def _read(consumer: Consumer, max_records: int, timeout_s: float) -> list[Message]:
     """What is there within `timeout_s`, as soon as there is anything."""
     first = consumer.poll(timeout_s)  # `consume` would wait for the whole batch or the whole time
     if first is None:
-        return {}
+        return []
     messages = [first, *(consumer.consume(max_records - 1, 0) if max_records > 1 else ())]
     if any(map(Message.error, messages)):
         for message in messages:
             _judge(message, message.error())
         messages = [message for message in messages if message.error() is None]
-    return _columns(messages)
+    return messages
 
 
 def _judge(message: Message, error: KafkaError | None) -> None:
@@ -324,14 +400,15 @@ class RangeReader:
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
         """Up to `max_records`, as soon as there are any; empty when none came within `timeout_s`."""
-        return [record for own in self.read_columns(max_records, timeout_s).values() for record in own]
+        records = list(map(_record, _read(self._consumer, max_records, timeout_s)))
+        self._positions |= {(record.topic, record.partition): record.offset + 1 for record in records}
+        return records
 
-    def read_columns(self, max_records: int, timeout_s: float) -> dict[str, Columns]:
-        """The same by topic, for those who read very many."""
-        found = _read(self._consumer, max_records, timeout_s)
-        for own in found.values():
-            self._positions |= own.ends()
-        return found
+    def read_into(self, found: dict[str, Columns], max_records: int, timeout_s: float) -> int:
+        """The same by topic, added to what was `found`, for those who read very many; returns how many."""
+        messages = _read(self._consumer, max_records, timeout_s)
+        self._positions |= _add(messages, found)
+        return len(messages)
 
     def positions(self) -> dict[Position, int]:
         """Per topic and partition the offset after the last record read."""
@@ -362,6 +439,11 @@ def read_spans(
             yield [one for one in records if one.offset < spans[one.topic, one.partition][1]]
 
 
+def read_again(bootstrap: str, spans: Mapping[Position, tuple[int, int]]) -> list[Columns]:
+    """The messages of spans of offsets (first, end), whole."""
+    return list(by_topic(record for records in read_spans(bootstrap, spans) for record in records).values())
+
+
 class Tail:
     """The newest messages of topics, from `back_s` before the moment of its first read on.
 
@@ -389,7 +471,7 @@ class Tail:
         """What came, as soon as there is anything; raises `KafkaUnavailable` until a broker has answered once."""
         if not self._assigned:
             self._assign(max(timeout_s, 5.0))
-        return [record for own in _read(self._consumer, max_records, timeout_s).values() for record in own]
+        return list(map(_record, _read(self._consumer, max_records, timeout_s)))
 
     def close(self) -> None:
         self._consumer.close()

@@ -42,12 +42,23 @@ def ingest(
     servers: Annotated[int, typer.Option(min=1, max=100_000, help="Of how many servers they are.")] = 2000,
     preload: Annotated[int, typer.Option(min=0, help="Rows of other servers already in the day's partition.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of ceiling and landing; the median counts.")] = 3,
+    groups: Annotated[int, typer.Option(min=1, max=12, help="Landing runs that share the partitions.")] = 2,
     steady_seconds: Annotated[float, typer.Option(min=0, help="How long the steady load lasts; 0: none.")] = 300,
 ) -> None:
     """Rows a second that landing takes, beside what PostgreSQL takes by itself; age of rows under a steady load."""
     from hps_platform.stack.bench import ingest as bench
 
-    _print(bench.run(rows=rows, servers=servers, preload=preload, rounds=rounds, steady_s=steady_seconds, tell=_tell))
+    _print(
+        bench.run(
+            rows=rows,
+            servers=servers,
+            preload=preload,
+            rounds=rounds,
+            groups=groups,
+            steady_s=steady_seconds,
+            tell=_tell,
+        )
+    )
 
 
 @app.command()

@@ -17,7 +17,7 @@ from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.family import Family, Kind
 from hps_platform.store.completeness import LOG_SCHEMA
 from hps_platform.store.landing import FamilyRows, Position, Range, Rejected, family_rows, utc
-from hps_platform.stream import Columns, Record, by_topic
+from hps_platform.stream import Columns, LetGo, Record, by_topic
 
 AHEAD = timedelta(hours=1)
 BEHIND = timedelta(days=400)
@@ -176,36 +176,40 @@ def _plausible(family: Family, frame: pl.DataFrame, now: datetime) -> _Decoded:
     return _Decoded(frame, bad)
 
 
+def _rows(family: Family, records: Columns, strange: dict[int, str]) -> tuple[pl.DataFrame, dict[int, str]]:
+    """What decodes, with `message`, and why each other message did not; `strange` ones are not tried."""
+    if not strange:
+        try:
+            return wire.decode_lines(family, records.lines, records.lengths), {}
+        except InvalidInput as error:
+            if not records.whole:
+                raise LetGo(f"{error}") from error
+    values = records.values()
+    reasons = {index: "the message is empty" for index, value in enumerate(values) if not value.strip()} | strange
+    good = [index for index in range(len(values)) if index not in reasons]
+    frames, bad = _decode_halving(family, [values[index] for index in good], 0)
+    frame = pl.concat(frames) if frames else pl.DataFrame(schema={**family.frame_schema, "message": pl.UInt32})
+    message = pl.Series(good, dtype=pl.UInt32).gather(frame["message"])
+    return frame.with_columns(message=message), reasons | {good[index]: reason for index, reason in bad.items()}
+
+
 def _decode_family(
-    family: Family, records: Columns, carried: sequence.Carried, now: datetime
+    family: Family, records: Columns, schemas: set[bytes], now: datetime
 ) -> tuple[pl.DataFrame, list[Rejected]]:
     """Rows with provenance and `message`, and what was rejected."""
     schema = family.schema.encode()
-    reasons: dict[int, str] = {}
-    bad: dict[int, str]
-    good: Sequence[int]
-    if carried.schemas - {schema}:
+    strange: dict[int, str] = {}
+    if schemas - {schema}:
         shown = ((index, record.headers.get("schema", schema)) for index, record in enumerate(records))
-        reasons = {
+        strange = {
             index: f"schema {said.decode('utf-8', 'replace')} instead of {family.schema}"
             for index, said in shown
             if said != schema
         }
-    good = [index for index in range(len(records)) if index not in reasons] if reasons else range(len(records))
-    try:
-        frames, bad = [wire.decode(family, [records.values[at] for at in good] if reasons else records.values)], {}
-    except InvalidInput:
-        empty = (index for index in good if not records.values[index].strip())
-        reasons |= dict.fromkeys(empty, "the message is empty")
-        good = [index for index in good if index not in reasons]
-        frames, bad = _decode_halving(family, [records.values[index] for index in good], 0)
-    frame = pl.concat(frames) if frames else pl.DataFrame(schema={**family.frame_schema, "message": pl.UInt32})
-    if reasons:
-        frame = frame.with_columns(message=pl.Series(list(good), dtype=pl.UInt32).gather(frame["message"]))
-    reasons |= {good[index]: reason for index, reason in bad.items()}
+    frame, reasons = _rows(family, records, strange)
     decoded = _plausible(family, frame, now)
     rejected = [
-        _reject(family.name, records[index], reason, max(1, records.values[index].strip().count(b"\n") + 1))
+        _reject(family.name, records[index], reason, records[index].value.strip().count(b"\n") + 1)
         for index, reason in reasons.items()
     ]
     for index, (reason, rows) in decoded.bad.items():
@@ -271,10 +275,10 @@ def decode(records: Iterable[Record], moves: Mapping[Position, Range], now: date
 
 
 def decode_columns(read: Collection[Columns], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
-    """The same of messages by topic, each of which has some."""
+    """The same of messages by topic, each of which has some; `LetGo` when it takes more of them than there is."""
     now = now or datetime.now(UTC)
     batch = Batch(dict(moves), records=read)
-    batch.oldest_ms = min((first.timestamp_ms for own in read for first in own.firsts()), default=0)
+    batch.oldest_ms = min((own.oldest_ms for own in read), default=0)
     letters: list[Rejected] = []
     numbered: list[pl.DataFrame] = []
     for own in sorted(read, key=lambda own: own.topic):
@@ -282,10 +286,10 @@ def decode_columns(read: Collection[Columns], moves: Mapping[Position, Range], n
         if family is None:
             letters += [_dead_letter(record) for record in own]
             continue
-        carried = sequence.read_ends(own)
-        frame, rejected = _decode_family(family, own, carried, now)
+        said = sequence.read(own)
+        frame, rejected = _decode_family(family, own, said.schemas, now)
         batch.rejected += rejected
-        numbered.append(sequence.messages(family.name, own, carried, frame, rejected))
+        numbered.append(sequence.messages(family.name, own, said, frame, rejected))
         if frame.is_empty():
             continue
         rows = family_rows(family, frame)

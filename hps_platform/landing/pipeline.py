@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hps_platform.landing.decoding import Batch, decode_columns
+from hps_platform.metrics.wire import DEAD_LETTER_TOPIC
 from hps_platform.store.landing import Position, Range
-from hps_platform.stream import Columns, RangeReader
+from hps_platform.stream import Columns, LetGo, RangeReader, read_again
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.25
-_READ_AT_ONCE = 5_000
+_READ_AT_ONCE = 1_000
 
 _Read = tuple[dict[str, Columns], dict[Position, Range]]
 
@@ -84,25 +85,24 @@ class Pipeline:
             before = reader.positions()
             handed_at = time.monotonic()
             read: dict[str, Columns] = {}
-            count = size = 0
+            count = 0
+            behind = False
             while not self._closing.is_set():
-                wanted = min(self._max_messages - count, _READ_AT_ONCE)
                 due_in = handed_at + self._batch_interval_s - time.monotonic()
-                for topic, more in reader.read_columns(wanted, min(max(due_in, 0.01), _POLL_S)).items():
-                    if topic in read:
-                        read[topic].extend(more)
-                    else:
-                        read[topic] = more
-                    count += len(more)
-                    size += sum(map(len, more.values))
-                full = count >= self._max_messages or size >= MAX_BATCH_BYTES
+                wanted = min(self._max_messages - count, _READ_AT_ONCE)
+                count += reader.read_into(read, wanted, min(max(due_in, 0.01), _POLL_S))
+                if behind:  # the last one was: so many come that few of them shall be alive
+                    for own in read.values():
+                        if own.topic != DEAD_LETTER_TOPIC:
+                            own.let_go()
+                full = count >= self._max_messages or sum(own.size for own in read.values()) >= MAX_BATCH_BYTES
                 if not full and time.monotonic() < handed_at + self._batch_interval_s:
                     continue
                 if read:
                     after = reader.positions()
                     moves = {place: (before[place], after[place]) for place in after if after[place] != before[place]}
                     self._put(self._read, (read, moves))
-                    read, count, size, before = {}, 0, 0, after
+                    read, count, before, behind = {}, 0, after, full
                 handed_at = time.monotonic()  # it may have waited for the one before: the next shall not be a small one
 
     def _decode(self) -> None:
@@ -111,4 +111,9 @@ class Pipeline:
                 read, moves = self._read.get(timeout=_POLL_S)
             except queue.Empty:
                 continue
-            self._put(self._decoded, decode_columns(read.values(), moves))
+            try:
+                batch = decode_columns(read.values(), moves)
+            except LetGo as error:
+                logger.info("reading a batch again, for %s", error)
+                batch = decode_columns(read_again(self._bootstrap, moves), moves)
+            self._put(self._decoded, batch)

@@ -69,32 +69,50 @@ def read_all(records: Iterable[Record]) -> Carried:
     return Carried(known["session"], known["seq"], {one["schema"] for one in headers if "schema" in one})
 
 
-def read_ends(records: Columns) -> Carried:
-    """From the headers of the first and the last record of each server, where those in between follow from them.
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """From the headers of each server's first and last record."""
 
-    They do when both have one session and numbers as far apart as there are records. Only records that come again, or
-    another session's between them, could make up for just as many that are lost: `messages` looks for times that come
-    again, and `exact` is for rows that turn out to be there already.
-    """
-    servers = _numbers(records.keys())
-    if servers.null_count():
+    server: pl.Series
+    first: Carried
+    last: Carried
+
+    @property
+    def schemas(self) -> set[bytes]:
+        return self.first.schemas | self.last.schemas
+
+    def between(self, server: np.ndarray[Any, Any]) -> Carried | None:
+        """What all records carry, given the server of each; `None` where those in between do not follow from the ends.
+
+        They do when both ends have one session and numbers as far apart as there are records. Only records that come
+        again, or another session's between them, could make up for just as many that are lost: `messages` looks for
+        times that come again, and `exact` is for rows that turn out to be there already.
+        """
+        order = np.argsort(server, kind="stable")
+        begins = np.flatnonzero(np.diff(server[order], prepend=server[order[0]] - 1))
+        sizes = np.diff(begins, append=len(server))
+        own = np.argsort(self.server.to_numpy())
+        session, first, last = self.first.session.gather(own), self.first.seq.gather(own), self.last.seq.gather(own)
+        if not np.array_equal(self.server.to_numpy()[own], server[order][begins]):
+            return None
+        one_session = (session == self.last.session.gather(own)) & (session != "")
+        if not (one_session & (last - first + 1 == pl.Series(sizes))).fill_null(value=False).all():
+            return None
+        number = np.empty(len(server), dtype=np.uint32)
+        number[order] = np.repeat(np.arange(len(begins), dtype=np.uint32), sizes)
+        seq = np.empty(len(server), dtype=np.int64)
+        seq[order] = np.arange(len(server)) + np.repeat(first.to_numpy() - begins, sizes)
+        return Carried(session.gather(number), pl.Series("seq", seq), self.schemas)
+
+
+def read(records: Columns) -> Carried | Ends:
+    """From as few headers as will do."""
+    keys = records.keys()
+    server = _numbers(keys)
+    if server.null_count() or (records.whole and 4 * len(keys) > len(records)):
         return read_all(records)
-    server = servers.to_numpy()
-    order = np.argsort(server, kind="stable")
-    begins = np.flatnonzero(np.diff(server[order], prepend=server[order[0]] - 1))
-    if 4 * len(begins) > len(records):
-        return read_all(records)
-    sizes = np.diff(begins, append=len(records))
-    begin = read_all([records[index] for index in order[begins].tolist()])
-    end = read_all([records[index] for index in order[begins + sizes - 1].tolist()])
-    regular = (begin.session == end.session) & (begin.session != "") & (end.seq - begin.seq + 1 == pl.Series(sizes))
-    if not regular.fill_null(value=False).all():
-        return read_all(records)
-    number = np.empty(len(records), dtype=np.uint32)
-    number[order] = np.repeat(np.arange(len(begins), dtype=np.uint32), sizes)
-    seq = np.empty(len(records), dtype=np.int64)
-    seq[order] = np.arange(len(records)) + np.repeat(begin.seq.to_numpy() - begins, sizes)
-    return Carried(begin.session.gather(number), pl.Series("seq", seq), begin.schemas | end.schemas)
+    firsts, lasts = records.ends()
+    return Ends(server, read_all(firsts), read_all(lasts))
 
 
 def _come_again(server: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> bool:
@@ -104,15 +122,20 @@ def _come_again(server: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> bool:
 
 
 def messages(
-    family: str, records: Columns, carried: Carried, frame: pl.DataFrame, rejected: Iterable[Rejected]
+    family: str, records: Columns, said: Carried | Ends, frame: pl.DataFrame, rejected: Iterable[Rejected]
 ) -> pl.DataFrame:
     """`frame` has the rows that are to land, with `message`, the index into `records`, in ascending order."""
     message, server, at = (frame[name].to_physical().to_numpy() for name in ("message", "server_id", "timestamp"))
     minute = at // _MINUTE_MS
     changes = (message[1:] != message[:-1]) | (minute[1:] != minute[:-1])
     begins = np.flatnonzero(np.concatenate([np.ones(min(1, len(message)), dtype=bool), changes]))
-    if _come_again(server[begins], at[begins]):
-        carried = read_all(records)  # numbers may come again as well
+    if isinstance(said, Carried):
+        carried: Carried | None = said
+    else:
+        firsts = begins[np.diff(message[begins], prepend=-1) != 0]
+        carried = said.between(server[firsts]) if len(firsts) == len(records) else None
+    if carried is None or _come_again(server[begins], at[begins]):  # numbers may come again as well
+        carried = read_all(records)
     landed = message[begins]
     without = np.ones(len(records), dtype=bool)
     without[landed] = False

@@ -19,7 +19,7 @@ from hps_platform.metrics.wire import DEAD_LETTER_TOPIC
 from hps_platform.store import completeness, landing, leases, partitions, provenance
 from hps_platform.store.database import Connection, session
 from hps_platform.store.landing import Position, Rejected
-from hps_platform.stream import watermarks
+from hps_platform.stream import read_again, watermarks
 
 logger = logging.getLogger(__name__)
 
@@ -266,11 +266,13 @@ class _Run:
                 landed = landing.copy_rows(conn, rows)
                 duplicates[rows.family.name] += landed.duplicates
                 for not_taken, reason in landed.refused:
+                    self._make_whole(batch)
                     refused += batch.refuse(rows.family, not_taken, reason)
             landing.save_rejected(conn, batch.rejected + refused)
             landing.mark_dirty(conn, batch.hours)
             runs = batch.runs
             if refused or duplicates.total():
+                self._make_whole(batch)
                 seen = sequence.exact(batch.messages, batch.records)
                 runs = sequence.runs(sequence.refused(seen, refused), recount=True)
             completeness.append(conn, runs)
@@ -288,6 +290,11 @@ class _Run:
             self._uncertain = (batch, report)
         self._uncertain = None
         self._reported(report)
+
+    def _make_whole(self, batch: Batch) -> None:
+        """Makes sure that all headers of its messages are there."""
+        if not all(own.whole for own in batch.records):
+            batch.records = read_again(self.bootstrap, batch.moves)
 
     def _reported(self, report: CommitReport) -> None:
         self.report.add(report)

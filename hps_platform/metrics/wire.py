@@ -6,11 +6,12 @@ does not fit the family's schema is an error of that message, never a null. What
 """
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import polars as pl
 
@@ -75,23 +76,25 @@ def decode(family: Family, values: Sequence[bytes]) -> pl.DataFrame:
     Rows are in the order of their messages. Raises `InvalidInput` when any of them is malformed: the caller bisects to
     find it.
     """
-    joined = b"\n".join(values)
-    frame = None if family.has_texts else _read_alike(family, joined)
-    if frame is None:
-        groups = [] if family.has_texts else _by_shape(values)
+    return decode_lines(family, b"\n".join(values), np.fromiter(map(len, values), np.int64, len(values)))
+
+
+def decode_lines(family: Family, lines: bytes, lengths: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """The same of values put together, with a newline between one and the next; `lengths` are theirs, in bytes."""
+    ends = np.cumsum(lengths + 1) - 1
+    frame = None if family.has_texts else _read_alike(family, lines)
+    if frame is None and not family.has_texts:
+        values = [lines[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+        groups = _by_shape(values)
         if 1 < len(groups) <= _MOST_SHAPES:
-            apart = [(group, decode(family, [values[at] for at in group])) for group in groups]
-            return pl.concat(
-                frame.with_columns(message=pl.Series(group, dtype=pl.UInt32).gather(frame["message"]))
-                for group, frame in apart
-            ).sort("message", maintain_order=True)
-        frame = _read_any(family, joined)
+            return _decode_apart(family, values, groups)
+    if frame is None:
+        frame = _read_any(family, lines)
     if any(frame[name].null_count() for name in family.primary_key):
         raise InvalidInput(f"not NDJSON of {family.schema}: a row lacks {' or '.join(family.primary_key)}")
-    message = np.arange(len(values), dtype=np.uint32)
-    if frame.height > len(values):
-        newlines = np.flatnonzero(np.frombuffer(joined, np.uint8) == _NEWLINE)
-        ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1) - 1
+    message = np.arange(len(lengths), dtype=np.uint32)
+    if frame.height > len(lengths):
+        newlines = np.flatnonzero(np.frombuffer(lines, np.uint8) == _NEWLINE)
         message = np.repeat(message, np.diff(np.searchsorted(newlines, ends), prepend=-1))
     return frame.with_columns(pl.col("timestamp").cast(family.frame_schema["timestamp"]), message=message)
 
@@ -131,6 +134,14 @@ def _read_alike(family: Family, lines: bytes) -> pl.DataFrame | None:
     return frame.select(
         name if name in known else pl.lit(None, dtype=kind).alias(name) for name, kind in family.wire_schema.items()
     )
+
+
+def _decode_apart(family: Family, values: Sequence[bytes], groups: Iterable[list[int]]) -> pl.DataFrame:
+    frames = []
+    for group in groups:
+        frame = decode(family, [values[index] for index in group])
+        frames.append(frame.with_columns(message=pl.Series(group, dtype=pl.UInt32).gather(frame["message"])))
+    return pl.concat(frames).sort("message", maintain_order=True)
 
 
 def _by_shape(values: Sequence[bytes]) -> list[list[int]]:

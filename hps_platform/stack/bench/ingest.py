@@ -1,8 +1,8 @@
 """`hps bench ingest`: how fast landing is, beside the fastest that PostgreSQL takes the same rows by itself.
 
 A real broker and server. The ceiling is a server-side COPY BINARY from a file into the same partitioned table with its
-key, in the better of two orders; the lander's clock runs from before its first fetch to after its last commit. Ceiling
-and lander take turns; the medians count. Then a steady load: how old rows are when they are committed.
+key, in the better of two orders; the landing runs' clock goes from before the first fetch to after the last commit.
+Ceiling and landing take turns; the medians count. Then a steady load on one run: how old rows are at their commit.
 """
 
 import json
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from hps_platform import stream
+from hps_platform import landing, stream
 from hps_platform.errors import KafkaUnavailable, StackError
 from hps_platform.stack.bench import Report, Tell, fleetrows, report
-from hps_platform.stack.bench.ground import Ground, ground
+from hps_platform.stack.bench.ground import Ground, Part, ground
 from hps_platform.store import copy, partitions
 from hps_platform.store.database import session
 from hps_platform.store.landing import table_columns
@@ -37,8 +37,8 @@ _TOPIC = fleetrows.FAMILY.topic
 _TABLE = fleetrows.FAMILY.table
 
 
-def run(*, rows: int, servers: int, preload: int, rounds: int, steady_s: float, tell: Tell) -> Report:
-    """Lands `rows` of `servers` in both shapes beside `preload` rows of others; then `steady_s` of steady load."""
+def run(*, rows: int, servers: int, preload: int, rounds: int, groups: int, steady_s: float, tell: Tell) -> Report:
+    """`groups` runs land `rows` of `servers` in both shapes beside `preload` rows of others; then a steady load."""
     started = time.monotonic()
     ticks = max(10, rows // servers // 10 * 10)
     parameters = {
@@ -47,13 +47,14 @@ def run(*, rows: int, servers: int, preload: int, rounds: int, steady_s: float, 
         "preload": preload,
         "steady_s": steady_s,
         "rounds": rounds,
+        "groups": groups,
     }
     with ground() as base:
         tell("PostgreSQL and Kafka are started")
         base.postgres()
         broker = base.kafka()
         stream.ensure_topics(base.bootstrap, partitions=PARTITIONS, replication=1, retention_hours=168)
-        bench = _Ingest(base, broker, servers, ticks, preload, rounds, tell)
+        bench = _Ingest(base, broker, servers, ticks, preload, rounds, groups, tell)
         measured = bench.bulk()
         if steady_s > 0:
             measured["steady"] = bench.steady(steady_s)
@@ -111,6 +112,7 @@ class _Ingest:
     ticks: int
     preload: int
     rounds: int
+    groups: int
     tell: Tell
     start: datetime = field(default_factory=fleetrows.yesterday)
 
@@ -186,30 +188,50 @@ class _Ingest:
 
     # Landing
 
+    def _marks(self) -> dict[stream.Position, int]:
+        """Where the topics end now."""
+        return {place: high for place, (_, high) in stream.watermarks(self.base.bootstrap, stream.topics()).items()}
+
     def _produce(self, per_message: int) -> dict[stream.Position, int]:
         """Sends every row; returns where the topics ended before."""
-        marks = {place: high for place, (_, high) in stream.watermarks(self.base.bootstrap, stream.topics()).items()}
+        marks = self._marks()
         producer = stream.Producer(self.base.bootstrap, "bench", linger_ms=50)
         for key, value, headers in fleetrows.messages(self.servers, self.ticks, per_message, self.start):
             _send(producer, key, value, headers)
         producer.close(120.0)
         return marks
 
+    def _lander(self, messages: int, seconds: float, interval_s: float, group: landing.Group) -> Part:
+        arguments = (messages, seconds, interval_s, group.number, group.of)
+        return self.base.run_module(
+            f"lander {group.name}", "hps_platform.stack.bench.lander", *(str(value) for value in arguments)
+        )
+
     def _landed(self, per_message: int, marks: dict[stream.Position, int]) -> dict[str, Any]:
         self._empty(marks)
         with session(self.base.dsn, application_name="hps bench") as conn:
             conn.execute("CHECKPOINT")
+        sent = {place: end - marks[place] for place, end in self._marks().items()}
         usage = _Usage(self._server(), self.broker)
         usage.start()
-        messages = self.rows // per_message
-        part = self.base.run_module(
-            "lander", "hps_platform.stack.bench.lander", str(messages), "600", str(_BULK_INTERVAL_S)
-        )
-        said: dict[str, Any] = json.loads(part.output(660.0))
-        cpu_s, foreign = usage.since(said["cpu_s"])
-        if said["rows"] != self.rows or said["rejected"]:
-            raise StackError(f"{self.rows} rows were sent and {said['rows']} landed, {said['rejected']} rejected")
-        return {**said, "rows_per_s": self.rows / said["wall_s"], "process_s": cpu_s, "foreign": foreign}
+        parts = [
+            self._lander(
+                sum(count for (_, number), count in sent.items() if group.owns(number)), 600.0, _BULK_INTERVAL_S, group
+            )
+            for group in landing.groups(self.groups)
+        ]
+        said: list[dict[str, Any]] = [json.loads(part.output(660.0)) for part in parts]
+        cpu_s, foreign = usage.since(sum(one["cpu_s"] for one in said))
+        rows, rejected = (sum(one[name] for one in said) for name in ("rows", "rejected"))
+        if rows != self.rows or rejected:
+            raise StackError(f"{self.rows} rows were sent and {rows} landed, {rejected} rejected")
+        wall_s = (max(one["ended_ms"] for one in said) - min(one["began_ms"] for one in said)) / 1000
+        return {
+            "rows_per_s": self.rows / wall_s,
+            "process_s": cpu_s,
+            "foreign": foreign,
+            "rss_mb": sum(one["rss_mb"] for one in said),
+        }
 
     def bulk(self) -> dict[str, Any]:
         self.tell(f"{self.rows} rows are written as files")
@@ -262,14 +284,12 @@ class _Ingest:
 
     def steady(self, seconds: float) -> dict[str, Any]:
         self.tell(f"{STEADY_RATE} rows a second for {seconds:.0f} s")
-        marks = {place: high for place, (_, high) in stream.watermarks(self.base.bootstrap, stream.topics()).items()}
+        marks = self._marks()
         self._empty(marks)
         usage = _Usage(self._server(), self.broker)
         with _sending(self.base.bootstrap, self.servers, seconds) as sender:
             usage.start()
-            part = self.base.run_module(
-                "steady", "hps_platform.stack.bench.lander", str(2**62), str(seconds), str(_STEADY_INTERVAL_S)
-            )
+            part = self._lander(2**62, seconds, _STEADY_INTERVAL_S, landing.EVERYTHING)
             said = json.loads(part.output(seconds + 120))
             cpu_s, foreign = usage.since(said["cpu_s"])
         ages = _ages(self.base.bootstrap, marks, said["commits"])

@@ -1,7 +1,8 @@
 """A landing run for benchmarks, as a process of its own: lands so many messages, then prints what that took.
 
-`python -m hps_platform.stack.bench.lander MESSAGES SECONDS INTERVAL`: ends when that many are committed, or after so
-many seconds; commits at least every INTERVAL seconds. Prints a JSON object.
+`python -m hps_platform.stack.bench.lander MESSAGES SECONDS INTERVAL NUMBER OF`: lands the NUMBERth of OF parts of the
+partitions; ends when that many messages are committed, or after so many seconds; commits at least every INTERVAL
+seconds. Prints a JSON object.
 """
 
 import json
@@ -36,22 +37,24 @@ class Clock:
         return self.landed >= self._messages or time.monotonic() > self._ends_at
 
 
-def main(messages: str, seconds: str, interval_s: str) -> None:
+def main(messages: str, seconds: str, interval_s: str, number: str, of: str) -> None:
     chosen = settings.load()
     clock = Clock(int(messages), float(seconds))
     used, began = time.process_time(), time.time()
     report = landing.run_window(
         dsn=chosen.dsn(),
         bootstrap=chosen.bootstrap,
-        run_id="bench",
+        run_id=f"bench {number}",
         window_s=86_400,
         batch_interval_s=float(interval_s),
         max_messages=chosen.kafka_consumer_max_buffer_size,
+        group=landing.Group(int(number), int(of)),
         stop=clock.done,
         on_commit=clock.committed,
     )
     said = {
-        "wall_s": (clock.commits[-1]["at_ms"] / 1000 if clock.commits else time.time()) - began,
+        "began_ms": began * 1000,
+        "ended_ms": clock.commits[-1]["at_ms"] if clock.commits else time.time() * 1000,
         "cpu_s": time.process_time() - used,
         "lived_s": time.time() - began,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

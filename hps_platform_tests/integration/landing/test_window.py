@@ -1,5 +1,6 @@
 """One landing run against a real broker and a real server: what lands, what doesn't, and how runs follow each other."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -189,6 +190,32 @@ def test_duplicates_are_absorbed(dsn: str, bootstrap: str, producer: Producer) -
     assert (report.rows, report.duplicates) == (20, 40)
     assert fetch(dsn, "SELECT count(*), max(us) FROM vmstat_metrics") == [(20, 0.0)]  # the first to come stays
     assert ledger_sums(dsn, "vmstat") == (20, 20, 0, 0)
+    assert differences(dsn, "vmstat") == []
+
+
+def test_what_full_batches_let_go_is_read_again(
+    dsn: str, bootstrap: str, producer: Producer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bad message, and rows that come again, behind many good ones."""
+    at = now_ms() - 600_000
+    for seq in range(1, 81):
+        for server in range(1, 4):
+            send_sample(producer, server, at + seq * 2000, [{"us": 1.0}], seq=seq)
+        if seq == 50:
+            headers = [("schema", b"vmstat.v1"), ("raw", b"odd text"), ("session", b"s1"), ("seq", b"81")]
+            producer.send("hps.vmstat", b"2", b"{", headers)
+    for server in range(1, 4):
+        send_sample(producer, server, at + 3 * 2000, [{"us": 9.0}], seq=3)
+    producer.flush(10)
+    with caplog.at_level(logging.INFO, "hps_platform.landing"):
+        run = Running(dsn, bootstrap, max_messages=25, batch_interval_s=10.0)
+        until(lambda: behind(dsn, bootstrap) == 0, 30, "all landed", every_s=LOOK_S)
+        report = run.stop()
+    assert (report.messages, report.rows, report.rejected, report.duplicates) == (244, 240, 1, 3)
+    assert report.commits == 10
+    assert fetch(dsn, "SELECT server_id, raw, seq FROM dead_letters") == [(2, "odd text", 81)]
+    assert any("reading a batch again" in record.message for record in caplog.records)
+    assert ledger_sums(dsn, "vmstat") == (241, 240, 1, 0)
     assert differences(dsn, "vmstat") == []
 
 

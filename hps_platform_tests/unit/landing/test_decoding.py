@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hps_platform.landing.decoding import AHEAD, BEHIND, MAX_KEY_BYTES, Batch, decode
+from hps_platform.landing.decoding import AHEAD, BEHIND, MAX_KEY_BYTES, Batch, decode, decode_columns
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import Row, Sample
-from hps_platform.stream import Record
+from hps_platform.stream import Columns, LetGo, Record, by_topic
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 NOW_MS = round(NOW.timestamp() * 1000)
@@ -140,3 +140,73 @@ def test_rows_that_postgresql_refuses_lead_back_to_their_messages() -> None:
     [rows] = batch.rows
     letters = batch.refuse(rows.family, rows.frame.filter(rows.frame["kafka_offset"] == 1), "too odd")
     assert [(letter.offset, letter.rejected_rows, letter.reason) for letter in letters] == [(1, 2, "too odd")]
+
+
+def let_go(records: list[Record], at_once: int = 7) -> list[Columns]:
+    """The same as a reader gathers them that keeps no more than it must."""
+    gathered: dict[str, Columns] = {}
+    for begin in range(0, len(records), at_once):
+        for topic, some in by_topic(records[begin : begin + at_once]).items():
+            own = gathered.setdefault(topic, Columns(topic))
+            own.let_go()
+            own.add(some.values(), some.partitions, some.offsets, list(some))
+    return list(gathered.values())
+
+
+def same(one: Batch, other: Batch) -> bool:
+    frames = [(a.frame, b.frame) for a, b in zip(one.rows, other.rows, strict=True)]
+    order = ["server_id", "timestamp", "session", "landed", "first_seq"]
+    frames.append((one.runs.sort(order), other.runs.sort(order)))
+    return all(a.equals(b) for a, b in frames) and (
+        (one.hours, one.by_day, one.oldest_ms, one.rejected)
+        == (other.hours, other.by_day, other.oldest_ms, other.rejected)
+    )
+
+
+def test_of_many_regular_messages_ends_are_enough() -> None:
+    records = [
+        message(seq, at_ms=NOW_MS - 900_000 + seq * 2000, server_id=server, partition=server % 3)
+        for seq in range(40)
+        for server in range(1, 6)
+    ]
+    gathered = let_go(records)
+    assert not any(own.whole for own in gathered)
+    assert same(decode_columns(gathered, {}, NOW), decode(records, {}, NOW))
+    [own] = gathered
+    assert own.values() == [record.value for record in records]
+    with pytest.raises(LetGo, match=r"message 3 of hps\.vmstat"):
+        own[3]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 59), st.sampled_from(["", "gap", "again", "session", "bad", "late", "schema"])),
+        max_size=4,
+    ),
+    st.integers(20, 60),
+)
+def test_what_ends_do_not_tell_is_asked_for(odd: list[tuple[int, str]], count: int) -> None:
+    records = [message(seq, at_ms=NOW_MS - 900_000 + seq * 2000, server_id=seq % 3 + 1) for seq in range(count)]
+    for at, kind in odd:
+        index = at % len(records)
+        one = records[index]
+        headers = dict(one.headers)
+        if kind == "gap":
+            del records[index]
+        elif kind == "again":
+            records.append(one._replace(offset=1000 + len(records)))
+        elif kind == "session":
+            records[index] = one._replace(carried=headers | {"session": b"s2"})
+        elif kind == "bad":
+            records[index] = one._replace(value=b"{")
+        elif kind == "late":
+            records[index] = message(one.offset, at_ms=NOW_MS + 7_200_000, server_id=one.offset % 3 + 1)
+        elif kind == "schema":
+            records[index] = one._replace(carried=headers | {"schema": b"vmstat.v9"})
+    try:
+        batch = decode_columns(let_go(records), {}, NOW)
+    except LetGo:
+        return
+    assert not batch.rejected
+    assert same(batch, decode(records, {}, NOW))
