@@ -36,10 +36,11 @@ class Batch:
     messages was produced.
 
     `records` are its messages by topic. `runs` are the completeness log's entries if all rows land; `messages` is what
-    they were made of.
+    they were made of, as far as they were not made of their ends.
     """
 
     moves: dict[Position, Range]
+    decoded_at: datetime
     records: Collection[Columns] = ()
     rows: list[FamilyRows] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
@@ -269,18 +270,30 @@ def _dead_letter(record: Record) -> Rejected:
     )
 
 
-def decode(records: Iterable[Record], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
-    """Everything that one commit of `records` writes; `moves` say which offsets they span."""
-    return decode_columns(by_topic(records).values(), moves, now)
+def decode(
+    records: Iterable[Record], moves: Mapping[Position, Range], now: datetime | None = None, *, exact: bool = False
+) -> Batch:
+    """Everything that one commit of `records` writes; `moves` say which offsets they span.
+
+    `exact` is for when some of the rows turn out to be there already: numbers are taken from every header.
+    """
+    return decode_columns(by_topic(records).values(), moves, now, exact=exact)
 
 
-def decode_columns(read: Collection[Columns], moves: Mapping[Position, Range], now: datetime | None = None) -> Batch:
+def decode_columns(
+    read: Collection[Columns],
+    moves: Mapping[Position, Range],
+    now: datetime | None = None,
+    *,
+    exact: bool = False,
+) -> Batch:
     """The same of messages by topic, each of which has some; `LetGo` when it takes more of them than there is."""
     now = now or datetime.now(UTC)
-    batch = Batch(dict(moves), records=read)
+    batch = Batch(dict(moves), records=read, decoded_at=now)
     batch.oldest_ms = min((own.oldest_ms for own in read), default=0)
     letters: list[Rejected] = []
     numbered: list[pl.DataFrame] = []
+    regular: list[pl.DataFrame] = []
     for own in sorted(read, key=lambda own: own.topic):
         family = _FAMILY_OF.get(own.topic)
         if family is None:
@@ -289,7 +302,14 @@ def decode_columns(read: Collection[Columns], moves: Mapping[Position, Range], n
         said = sequence.read(own)
         frame, rejected = _decode_family(family, own, said.schemas, now)
         batch.rejected += rejected
-        numbered.append(sequence.messages(family.name, own, said, frame, rejected))
+        entries = None
+        if isinstance(said, sequence.Ends) and not exact and not frame.is_empty():
+            entries = said.entries(family.name, frame, len(own))
+        if entries is None:
+            carried = sequence.read_all(own) if exact or isinstance(said, sequence.Ends) else said
+            numbered.append(sequence.messages(family.name, own, carried, frame, rejected))
+        else:
+            regular.append(entries)
         if frame.is_empty():
             continue
         rows = family_rows(family, frame)
@@ -299,5 +319,5 @@ def decode_columns(read: Collection[Columns], moves: Mapping[Position, Range], n
         batch.by_day |= {(family.name, day): count for day, count in days.iter_rows()}
     batch.rejected += letters
     batch.messages = pl.concat([*numbered, sequence.unparsed(letters)])
-    batch.runs = sequence.runs(batch.messages)
+    batch.runs = pl.concat([*regular, sequence.runs(batch.messages)])
     return batch

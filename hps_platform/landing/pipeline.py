@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.25
 _READ_AT_ONCE = 1_000
+_MANY = 5_000
+"""Messages of a batch behind which the next one keeps of its own only what every batch needs."""
 
 _Read = tuple[dict[str, Columns], dict[Position, Range]]
 
@@ -91,7 +93,7 @@ class Pipeline:
                 due_in = handed_at + self._batch_interval_s - time.monotonic()
                 wanted = min(self._max_messages - count, _READ_AT_ONCE)
                 count += reader.read_into(read, wanted, min(max(due_in, 0.01), _POLL_S))
-                if behind:  # the last one was: so many come that few of them shall be alive
+                if behind:
                     for own in read.values():
                         if own.topic != DEAD_LETTER_TOPIC:
                             own.let_go()
@@ -102,7 +104,7 @@ class Pipeline:
                     after = reader.positions()
                     moves = {place: (before[place], after[place]) for place in after if after[place] != before[place]}
                     self._put(self._read, (read, moves))
-                    read, count, before, behind = {}, 0, after, full
+                    read, count, before, behind = {}, 0, after, full or count > _MANY
                 handed_at = time.monotonic()  # it may have waited for the one before: the next shall not be a small one
 
     def _decode(self) -> None:

@@ -62,7 +62,7 @@ class _Range:
                 anew = self.reparser(record)
                 if anew is not None:
                     remade[record.partition, record.offset] = anew
-        batch = decode([remade.get((record.partition, record.offset), record) for record in records], {})
+        batch = decode([remade.get((record.partition, record.offset), record) for record in records], {}, exact=True)
         report = ReplayReport(self.family.name, messages=len(records))
         with conn.transaction():
             for found in batch.rows:
@@ -87,7 +87,7 @@ class _Range:
             touched = changed if landed.rows == changed.height else frame
             hours = touched.select(pl.col("timestamp").dt.truncate("1h"), "server_id").unique()
             landing.mark_dirty(conn, {(self.family.name, hour, server) for hour, server in hours.iter_rows()})
-            seen = sequence.exact(batch.messages, batch.records).join(touched.select(places), on=places, how="semi")
+            seen = batch.messages.join(touched.select(places), on=places, how="semi")
             completeness.append(conn, sequence.runs(seen, recount=True))
         return ReplayReport(
             self.family.name,

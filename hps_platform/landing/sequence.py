@@ -32,7 +32,6 @@ MESSAGES: dict[str, pl.DataType] = {
     "rejected_rows": pl.Int64(),
 }
 """One row a message and minute of its rows; its number stands in the first, and is null where it has none."""
-_SAID = {name: MESSAGES[name] for name in ("family", *_PLACE)} | {"said_session": pl.String(), "said_seq": pl.Int64()}
 
 
 def _texts(values: Sequence[bytes | None]) -> pl.Series:
@@ -81,28 +80,52 @@ class Ends:
     def schemas(self) -> set[bytes]:
         return self.first.schemas | self.last.schemas
 
-    def between(self, server: np.ndarray[Any, Any]) -> Carried | None:
-        """What all records carry, given the server of each; `None` where those in between do not follow from the ends.
+    def entries(self, family: str, frame: pl.DataFrame, count: int) -> pl.DataFrame | None:
+        """The log's entries for `frame`, the rows of `count` records; `None` where those in between may not follow.
 
-        They do when both ends have one session and numbers as far apart as there are records. Only records that come
-        again, or another session's between them, could make up for just as many that are lost: `messages` looks for
-        times that come again, and `exact` is for rows that turn out to be there already.
+        They follow when both ends have one session and numbers as far apart as there are records. Only records that
+        come again, or another session's between them, could make up for just as many that are lost: so a server's
+        times must grow, and rows that turn out to be there already are counted from all headers.
         """
-        order = np.argsort(server, kind="stable")
-        begins = np.flatnonzero(np.diff(server[order], prepend=server[order[0]] - 1))
-        sizes = np.diff(begins, append=len(server))
+        message, server, at = _columns(frame)
+        begins = np.flatnonzero(np.diff(message, prepend=-1))
+        if len(begins) != count:
+            return None  # some record has no row
+        minute = at // _MINUTE_MS
+        if len(message) > count and bool(np.any((np.diff(message) == 0) & (np.diff(minute) != 0))):
+            return None
+        order = begins[np.argsort(server[begins], kind="stable")]
+        server, at, minute = server[order], at[order], minute[order]
+        other = np.diff(server, prepend=server[0] - 1) != 0
+        firsts = np.flatnonzero(other)
         own = np.argsort(self.server.to_numpy())
+        if np.any((np.diff(at) <= 0) & ~other[1:]) or not np.array_equal(self.server.to_numpy()[own], server[firsts]):
+            return None
         session, first, last = self.first.session.gather(own), self.first.seq.gather(own), self.last.seq.gather(own)
-        if not np.array_equal(self.server.to_numpy()[own], server[order][begins]):
-            return None
         one_session = (session == self.last.session.gather(own)) & (session != "")
-        if not (one_session & (last - first + 1 == pl.Series(sizes))).fill_null(value=False).all():
+        sizes = pl.Series(np.diff(firsts, append=count))
+        if not (one_session & (last - first + 1 == sizes)).fill_null(value=False).all():
             return None
-        number = np.empty(len(server), dtype=np.uint32)
-        number[order] = np.repeat(np.arange(len(begins), dtype=np.uint32), sizes)
-        seq = np.empty(len(server), dtype=np.int64)
-        seq[order] = np.arange(len(server)) + np.repeat(first.to_numpy() - begins, sizes)
-        return Carried(session.gather(number), pl.Series("seq", seq), self.schemas)
+        starts = np.flatnonzero(other | (np.diff(minute, prepend=minute[0]) != 0))
+        which = np.cumsum(other[starts]) - 1
+        lengths = np.diff(starts, append=count)
+        seq = first.to_numpy()[which] + starts - firsts[which]
+        rows = np.add.reduceat(np.diff(begins, append=len(message))[np.searchsorted(begins, order)], starts)
+        return pl.DataFrame(
+            {
+                "family": pl.repeat(family, len(starts), eager=True),
+                "server_id": pl.Series(server[starts], dtype=pl.Int64),
+                "timestamp": pl.Series(minute[starts] * _MINUTE_MS).cast(_MINUTE),
+                "session": session.gather(which),
+                "first_seq": seq,
+                "last_seq": seq + lengths - 1,
+                "landed": pl.repeat(value=True, n=len(starts), eager=True),
+                "landed_rows": rows,
+                "rejected_rows": pl.zeros(len(starts), dtype=pl.Int64, eager=True),
+                "recount": pl.repeat(value=False, n=len(starts), eager=True),
+            },
+            schema=LOG_SCHEMA,
+        )
 
 
 def read(records: Columns) -> Carried | Ends:
@@ -115,27 +138,19 @@ def read(records: Columns) -> Carried | Ends:
     return Ends(server, read_all(firsts), read_all(lasts))
 
 
-def _come_again(server: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> bool:
-    """Whether some server's times do not grow from one to the next."""
-    order = np.argsort(server, kind="stable")
-    return bool(np.any((np.diff(server[order]) == 0) & (np.diff(at[order]) <= 0)))
+def _columns(frame: pl.DataFrame) -> tuple[np.ndarray[Any, Any], ...]:
+    """Of rows, in ascending order of `message`: `message`, server and epoch milliseconds."""
+    return tuple(frame[name].to_physical().to_numpy() for name in ("message", "server_id", "timestamp"))
 
 
 def messages(
-    family: str, records: Columns, said: Carried | Ends, frame: pl.DataFrame, rejected: Iterable[Rejected]
+    family: str, records: Columns, carried: Carried, frame: pl.DataFrame, rejected: Iterable[Rejected]
 ) -> pl.DataFrame:
     """`frame` has the rows that are to land, with `message`, the index into `records`, in ascending order."""
-    message, server, at = (frame[name].to_physical().to_numpy() for name in ("message", "server_id", "timestamp"))
+    message, server, at = _columns(frame)
     minute = at // _MINUTE_MS
     changes = (message[1:] != message[:-1]) | (minute[1:] != minute[:-1])
     begins = np.flatnonzero(np.concatenate([np.ones(min(1, len(message)), dtype=bool), changes]))
-    if isinstance(said, Carried):
-        carried: Carried | None = said
-    else:
-        firsts = begins[np.diff(message[begins], prepend=-1) != 0]
-        carried = said.between(server[firsts]) if len(firsts) == len(records) else None
-    if carried is None or _come_again(server[begins], at[begins]):  # numbers may come again as well
-        carried = read_all(records)
     landed = message[begins]
     without = np.ones(len(records), dtype=bool)
     without[landed] = False
@@ -164,24 +179,6 @@ def messages(
     )
     known = found.filter(pl.col("server_id").is_not_null())
     return known.with_columns(rejected_rows=_lost(known, rejected))
-
-
-def exact(found: pl.DataFrame, records: Iterable[Columns]) -> pl.DataFrame:
-    """`found` with session and number from every record's headers: for when rows turn out to be there already."""
-    families = {family.topic: family.name for family in FAMILIES.values()}
-    said = [pl.DataFrame(schema=_SAID)]
-    for own in records:
-        carried = read_all(own)
-        columns = (own.partitions, own.offsets, carried.session, carried.seq)
-        named = dict(zip(list(_SAID)[1:], columns, strict=True))
-        said.append(pl.DataFrame({"family": families.get(own.topic, ""), **named}, schema=_SAID))
-    # What the collector could not parse has its numbers from the text, under no family's topic.
-    joined = found.join(pl.concat(said), on=["family", *_PLACE], how="left", maintain_order="left")
-    known = pl.col("said_session").is_not_null()
-    return joined.with_columns(
-        session=pl.when(known).then("said_session").otherwise("session"),
-        seq=pl.when(known & pl.col("seq").is_not_null()).then("said_seq").otherwise("seq"),
-    ).select(list(MESSAGES))
 
 
 def _lost(found: pl.DataFrame, letters: Iterable[Rejected]) -> pl.Series:
@@ -233,6 +230,8 @@ def refused(found: pl.DataFrame, letters: Iterable[Rejected]) -> pl.DataFrame:
 
 def runs(found: pl.DataFrame, *, recount: bool = False) -> pl.DataFrame:
     """Entries of the log: consecutive numbers of one minute and fate together."""
+    if found.is_empty():
+        return pl.DataFrame(schema=LOG_SCHEMA)
     keys = ["family", "server_id", "timestamp", "session", "landed"]
     tagged = found.with_columns(landed=pl.col("landed_rows") > 0)
     sums = [pl.col("landed_rows").sum(), pl.col("rejected_rows").sum()]

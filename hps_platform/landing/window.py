@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 
 from hps_platform.errors import DatabaseUnavailable, FencedOut, KafkaUnavailable
 from hps_platform.landing import sequence
-from hps_platform.landing.decoding import Batch
+from hps_platform.landing.decoding import Batch, decode_columns
 from hps_platform.landing.pipeline import Pipeline
 from hps_platform.landing.reports import CommitReport, Outcome, WindowReport
 from hps_platform.memory import keep_freed, seldom_searched
@@ -261,20 +261,20 @@ class _Run:
         self._ensure_partitions(conn, batch)
         duplicates: Counter[str] = Counter()
         refused: list[Rejected] = []
+        exact: Batch | None = None
         with conn.transaction():
             for rows in batch.rows:
                 landed = landing.copy_rows(conn, rows)
                 duplicates[rows.family.name] += landed.duplicates
                 for not_taken, reason in landed.refused:
-                    self._make_whole(batch)
-                    refused += batch.refuse(rows.family, not_taken, reason)
+                    exact = exact or self._exact(batch)
+                    refused += exact.refuse(rows.family, not_taken, reason)
             landing.save_rejected(conn, batch.rejected + refused)
             landing.mark_dirty(conn, batch.hours)
             runs = batch.runs
             if refused or duplicates.total():
-                self._make_whole(batch)
-                seen = sequence.exact(batch.messages, batch.records)
-                runs = sequence.runs(sequence.refused(seen, refused), recount=True)
+                exact = exact or self._exact(batch)
+                runs = sequence.runs(sequence.refused(exact.messages, refused), recount=True)
             completeness.append(conn, runs)
             landing.advance(conn, batch.moves)
             leases.hold(conn, self.group, self.run_id, self.fence)
@@ -291,10 +291,11 @@ class _Run:
         self._uncertain = None
         self._reported(report)
 
-    def _make_whole(self, batch: Batch) -> None:
-        """Makes sure that all headers of its messages are there."""
-        if not all(own.whole for own in batch.records):
-            batch.records = read_again(self.bootstrap, batch.moves)
+    def _exact(self, batch: Batch) -> Batch:
+        """The batch with all messages, and numbers from every header."""
+        whole = all(own.whole for own in batch.records)
+        read = batch.records if whole else read_again(self.bootstrap, batch.moves)
+        return decode_columns(read, batch.moves, batch.decoded_at, exact=True)
 
     def _reported(self, report: CommitReport) -> None:
         self.report.add(report)

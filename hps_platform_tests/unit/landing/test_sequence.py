@@ -112,9 +112,8 @@ def test_whatever_is_odd_in_between_is_found(odd: str) -> None:
 def test_rows_that_were_there_already_are_counted_from_every_record() -> None:
     records = [message(seq, NOW_MS + seq * 2000) for seq in range(1, 41)]
     records[20] = message(50, NOW_MS + 21 * 2000)._replace(offset=21)
-    batch = decode(records, {}, NOW)
-    assert numbers_in(sequence.runs(batch.messages)) == list(range(1, 41))  # nothing odd to be seen
-    found = sequence.runs(sequence.exact(batch.messages, batch.records), recount=True)
+    assert numbers_in(decode(records, {}, NOW).runs) == list(range(1, 41))  # nothing odd to be seen
+    found = sequence.runs(decode(records, {}, NOW, exact=True).messages, recount=True)
     assert numbers_in(found) == [*range(1, 21), *range(22, 41), 50]
 
 
