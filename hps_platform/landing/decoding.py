@@ -4,6 +4,7 @@ Pure but for the clock it is handed. A message that does not decode is found by 
 lands.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -223,15 +224,20 @@ def _decode_family(
     return placed, rejected
 
 
-def _hours(rows: FamilyRows) -> set[tuple[str, datetime, int]]:
-    """Family, hour and server of rows that are in order of the primary key."""
+def _touched(rows: FamilyRows) -> tuple[set[tuple[str, datetime, int]], dict[tuple[str, date], int]]:
+    """Of rows in order of the primary key: their family, hour and server, and how many there are by family and day."""
     server = rows.frame["server_id"].to_numpy()
     hour = rows.frame["timestamp"].to_physical().to_numpy() // _HOUR_MS
     begins = np.flatnonzero((np.diff(server, prepend=-1) != 0) | (np.diff(hour, prepend=-1) != 0))
-    return {
-        (rows.family.name, datetime.fromtimestamp(at * 3600, UTC), server_id)
-        for at, server_id in zip(hour[begins].tolist(), server[begins].tolist(), strict=True)
-    }
+    name = rows.family.name
+    hours: set[tuple[str, datetime, int]] = set()
+    by_day: Counter[tuple[str, date]] = Counter()
+    columns = (hour[begins], server[begins], np.diff(begins, append=len(server)))
+    for at, server_id, count in zip(*(column.tolist() for column in columns), strict=True):
+        began = datetime.fromtimestamp(at * 3600, UTC)
+        hours.add((name, began, server_id))
+        by_day[name, began.date()] += count
+    return hours, by_day
 
 
 def _dead_letter(record: Record) -> Rejected:
@@ -314,9 +320,9 @@ def decode_columns(
             continue
         rows = family_rows(family, frame)
         batch.rows.append(rows)
-        batch.hours |= _hours(rows)
-        days = frame.group_by(pl.col("timestamp").dt.date()).len()
-        batch.by_day |= {(family.name, day): count for day, count in days.iter_rows()}
+        hours, by_day = _touched(rows)
+        batch.hours |= hours
+        batch.by_day |= by_day
     batch.rejected += letters
     batch.messages = pl.concat([*numbered, sequence.unparsed(letters)])
     batch.runs = pl.concat([*regular, sequence.runs(batch.messages)])

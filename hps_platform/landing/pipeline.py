@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.25
 _READ_AT_ONCE = 1_000
+_FIRST = 4_000
+"""Messages of a run's first batch at most: while it is read and decoded, PostgreSQL has nothing to do."""
 _MANY = 5_000
 """Messages of a batch behind which the next one keeps of its own only what every batch needs."""
 
@@ -88,16 +90,16 @@ class Pipeline:
             handed_at = time.monotonic()
             read: dict[str, Columns] = {}
             count = 0
-            behind = False
+            most, behind = min(self._max_messages, _FIRST), False
             while not self._closing.is_set():
                 due_in = handed_at + self._batch_interval_s - time.monotonic()
-                wanted = min(self._max_messages - count, _READ_AT_ONCE)
+                wanted = min(most - count, _READ_AT_ONCE)
                 count += reader.read_into(read, wanted, min(max(due_in, 0.01), _POLL_S))
                 if behind:
                     for own in read.values():
                         if own.topic != DEAD_LETTER_TOPIC:
                             own.let_go()
-                full = count >= self._max_messages or sum(own.size for own in read.values()) >= MAX_BATCH_BYTES
+                full = count >= most or sum(own.size for own in read.values()) >= MAX_BATCH_BYTES
                 if not full and time.monotonic() < handed_at + self._batch_interval_s:
                     continue
                 if read:
@@ -105,6 +107,7 @@ class Pipeline:
                     moves = {place: (before[place], after[place]) for place in after if after[place] != before[place]}
                     self._put(self._read, (read, moves))
                     read, count, before, behind = {}, 0, after, full or count > _MANY
+                    most = self._max_messages
                 handed_at = time.monotonic()  # it may have waited for the one before: the next shall not be a small one
 
     def _decode(self) -> None:
