@@ -38,7 +38,7 @@ def collect(
 
 @app.command()
 def ingest(
-    rows: Annotated[int, typer.Option(min=10_000, help="How many rows to land in each shape.")] = 3_000_000,
+    rows: Annotated[int, typer.Option(min=10_000, help="How many rows to land in each shape.")] = 6_000_000,
     servers: Annotated[int, typer.Option(min=1, max=100_000, help="Of how many servers they are.")] = 2000,
     preload: Annotated[int, typer.Option(min=0, help="Rows of other servers already in the day's partition.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of ceiling and landing; the median counts.")] = 3,

@@ -52,7 +52,10 @@ class Rejected:
 
 @dataclass(slots=True)
 class FamilyRows:
-    """Rows of one family for one commit: in order of the primary key, with provenance, and already encoded."""
+    """Rows of one family for one commit: in order of the primary key, with provenance, and already encoded.
+
+    Columns that none of them has a value of are left out.
+    """
 
     family: Family
     frame: pl.DataFrame
@@ -73,8 +76,10 @@ def table_columns(family: Family) -> list[str]:
 
 
 def family_rows(family: Family, frame: pl.DataFrame) -> FamilyRows:
-    """Sorts and encodes; `frame` has the family's columns, `kafka_partition` and `kafka_offset`."""
-    chosen = frame.select(table_columns(family))
+    """Sorts and encodes; `frame` has columns of the family, `kafka_partition` and `kafka_offset`."""
+    there = set(frame.columns)
+    some = [name for name in table_columns(family) if name in there and frame[name].null_count() < frame.height]
+    chosen = frame.select(some)
     if family.key is not None and frame.schema[family.key] == pl.String:
         ordered = chosen.sort(family.primary_key)
     else:  # by numbers numpy finds the order in a third of the time
@@ -82,13 +87,14 @@ def family_rows(family: Family, frame: pl.DataFrame) -> FamilyRows:
     return FamilyRows(family, ordered, copy.encode(ordered))
 
 
-def _through_staging(conn: Connection[Any], family: Family, pieces: list[bytes | memoryview]) -> int:
+def _through_staging(conn: Connection[Any], rows: FamilyRows) -> int:
+    family = rows.family
     names = {"stage": sql.Identifier(f"stage_{family.table}"), "table": sql.Identifier(family.table)}
     conn.execute(
         sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {stage} (LIKE {table}) ON COMMIT DELETE ROWS").format(**names)
     )
     conn.execute(sql.SQL("TRUNCATE {stage}").format(**names))
-    copy.send(conn, f"stage_{family.table}", table_columns(family), pieces)
+    copy.send(conn, f"stage_{family.table}", rows.frame.columns, rows.pieces)
     columns = sql.SQL(", ").join(map(sql.Identifier, table_columns(family)))
     return conn.execute(
         sql.SQL(
@@ -111,7 +117,7 @@ def copy_rows(conn: Connection[Any], rows: FamilyRows, *, expect_duplicates: boo
             return landed
     try:
         with conn.transaction():
-            count = _through_staging(conn, rows.family, rows.pieces)
+            count = _through_staging(conn, rows)
     except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
         return _without_refused(conn, rows, error)
     return Landed(rows=count, duplicates=rows.frame.height - count)
@@ -122,7 +128,7 @@ def _copy_directly(conn: Connection[Any], rows: FamilyRows) -> Landed | None:
     family = rows.family
     try:
         with conn.transaction():
-            return Landed(rows=copy.send(conn, family.table, table_columns(family), rows.pieces))
+            return Landed(rows=copy.send(conn, family.table, rows.frame.columns, rows.pieces))
     except psycopg.errors.CheckViolation as error:
         raise DatabaseUnavailable(f"{family.table} lacks a partition: {error.diag.message_primary}") from error
     except psycopg.errors.UniqueViolation:
