@@ -1,6 +1,11 @@
-"""Searches for garbage: rare inside, as before outside."""
+"""Searches for garbage: rare inside, as before outside. Freed memory: kept."""
 
 import gc
+import platform
+import subprocess
+import sys
+
+import pytest
 
 from hps_platform.memory import seldom_searched
 
@@ -19,3 +24,26 @@ def test_it_is_rare_inside_and_as_before_afterwards() -> None:
         gc.callbacks.pop()
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
+
+
+_BATCHES = """
+import resource, sys
+from hps_platform.memory import keep_freed
+if sys.argv[1] == "kept":
+    keep_freed(256 * 1024 * 1024)
+def batch():
+    return [bytearray(16 * 1024 * 1024) for _ in range(4)]
+batch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    batch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have other ways")
+def test_what_is_freed_is_not_asked_for_again() -> None:
+    def faults(how: str) -> int:
+        return int(subprocess.check_output([sys.executable, "-c", _BATCHES, how]))
+
+    assert faults("kept") * 10 < faults("usual")
