@@ -99,10 +99,13 @@ def decode_lines(family: Family, lines: bytes, lengths: npt.NDArray[np.int64]) -
     return frame.with_columns(pl.col("timestamp").cast(family.frame_schema["timestamp"]), message=message)
 
 
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
 def _read_any(family: Family, lines: bytes) -> pl.DataFrame:
     try:
         frame = pl.read_ndjson(lines, schema=family.wire_schema)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except _UNREADABLE as error:
         raise InvalidInput(f"not NDJSON of {family.schema}: {error}") from error
     count = lines.count(b"\n") + 1
     if frame.height != count:
@@ -127,7 +130,7 @@ def _read_alike(family: Family, lines: bytes) -> pl.DataFrame | None:
         return None
     try:
         frame = pl.read_csv(lines.translate(None, _NAMES), has_header=False, schema=known, quote_char=None)
-    except pl.exceptions.PolarsError:  # `_read_any` finds the words for it
+    except _UNREADABLE:  # `_read_any` finds the words for it
         return None
     if frame.height != count or any(series.null_count() for series in frame):
         return None
