@@ -1,17 +1,38 @@
 """TCP ports of this machine: a free one, and who holds a taken one."""
 
+import secrets
 import socket
+from pathlib import Path
 
 import psutil
 
 from hps_platform.errors import PortInUse
 
+_LOWEST = 10_240
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on at the moment; the kernel hands out others for a while before this one again."""
+    """A port that nothing listens on at the moment.
+
+    Below those that the kernel gives to outgoing connections, one of which might have it before it is used.
+    """
+    below = _outgoing() - _LOWEST
+    for _ in range(100 if below > 0 else 0):
+        port = _LOWEST + secrets.randbelow(below)
+        if is_free(port, host):
+            return port
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _outgoing() -> int:
+    """The first port of outgoing connections; on other systems than Linux the one that IANA gave them."""
+    try:
+        return int(_RANGE.read_text().split()[0])
+    except (OSError, ValueError):
+        return 49_152
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
