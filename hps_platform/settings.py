@@ -102,7 +102,7 @@ class Settings(BaseSettings):
         description="Seconds between two commits of landing",
     )
     kafka_consumer_max_buffer_size: int = Field(
-        100_000,
+        50_000,
         ge=100,
         validation_alias=AliasChoices("KAFKA_CONSUMER_MAX_BUFFER_SIZE", "HPS_KAFKA_CONSUMER_MAX_BUFFER_SIZE"),
         description="Messages that landing takes into one commit at most",

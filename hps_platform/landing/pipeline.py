@@ -17,7 +17,7 @@ from hps_platform.stream import Columns, LetGo, RangeReader, read_again
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH_BYTES = 16 * 1024 * 1024
+MAX_BATCH_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.25
 _READ_AT_ONCE = 1_000
 _FIRST = 4_000

@@ -318,7 +318,7 @@ def run_window(
     run_id: str,
     window_s: float,
     batch_interval_s: float = 2.0,
-    max_messages: int = 100_000,
+    max_messages: int = 50_000,
     group: Group = EVERYTHING,
     stop: Callable[[], bool] = lambda: False,
     on_commit: Callable[[CommitReport], None] = lambda _: None,
