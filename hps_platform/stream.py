@@ -27,7 +27,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from hps_platform.errors import InvalidInput, KafkaUnavailable
 from hps_platform.metrics import FAMILIES
-from hps_platform.metrics.wire import DEAD_LETTER_TOPIC, HEALTH_TOPIC
+from hps_platform.metrics.wire import DEAD_LETTER_TOPIC, HEALTH_TOPIC, split_values
 
 logger = logging.getLogger(__name__)
 _librdkafka = logger.getChild("librdkafka")
@@ -97,22 +97,16 @@ class Columns:
         numbers, firsts = np.unique(partitions, return_index=True)
         for number, index in zip(numbers.tolist(), firsts.tolist(), strict=True):
             self._begun.setdefault(number, sources[index])
-        if self._sources is None:
-            self._note_ends(sources)
-        else:
-            self._sources += sources
-
-    def let_go(self) -> None:
-        """Keeps of the messages, and of those to come, no more than their values, but for each key's first and last."""
-        if self._sources is not None:
-            self._note_ends(self._sources)
-            self._sources = None
-
-    def _note_ends(self, sources: list[Any]) -> None:
         records = bool(sources) and isinstance(sources[0], Record)
         keys: list[Any] = [one.key for one in sources] if records else list(map(Message.key, sources))
         deque(map(self._firsts.setdefault, keys, sources), maxlen=0)
         self._lasts.update(zip(keys, sources, strict=True))
+        if self._sources is not None:
+            self._sources += sources
+
+    def let_go(self) -> None:
+        """Keeps of the messages, and of those to come, no more than their values, but for each key's first and last."""
+        self._sources = None
 
     @property
     def whole(self) -> bool:
@@ -138,15 +132,11 @@ class Columns:
 
     def keys(self) -> list[bytes | None]:
         """The different ones."""
-        if self._sources is not None:
-            self._firsts, self._lasts = {}, {}
-            self._note_ends(self._sources)
         return list(self._firsts)
 
     def ends(self) -> tuple[list[Record], list[Record]]:
         """The first and the last message of each of the `keys`, in their order."""
-        keys = self.keys()
-        return [_record(self._firsts[key]) for key in keys], [_record(self._lasts[key]) for key in keys]
+        return list(map(_record, self._firsts.values())), [_record(self._lasts[key]) for key in self._firsts]
 
     @property
     def lines(self) -> bytes:
@@ -167,9 +157,7 @@ class Columns:
         return _together(self._offsets, np.concatenate)
 
     def values(self) -> list[bytes]:
-        lines, ends = self.lines, np.cumsum(self.lengths + 1) - 1
-        begins = ends - self.lengths
-        return [lines[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+        return split_values(self.lines, self.lengths)
 
 
 def _together(parts: list[T], join: Callable[[list[T]], T]) -> T:

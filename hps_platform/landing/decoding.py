@@ -312,7 +312,7 @@ def decode_columns(
         if isinstance(said, sequence.Ends) and not exact and not frame.is_empty():
             entries = said.entries(family.name, frame, len(own))
         if entries is None:
-            carried = sequence.read_all(own) if exact or isinstance(said, sequence.Ends) else said
+            carried = sequence.read_all(own) if isinstance(said, sequence.Ends) else said
             numbered.append(sequence.messages(family.name, own, carried, frame, rejected))
         else:
             regular.append(entries)

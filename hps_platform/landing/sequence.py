@@ -94,8 +94,8 @@ class Ends:
         minute = at // _MINUTE_MS
         if len(message) > count and bool(np.any((np.diff(message) == 0) & (np.diff(minute) != 0))):
             return None
-        order = begins[np.argsort(server[begins], kind="stable")]
-        server, at, minute = server[order], at[order], minute[order]
+        order = np.argsort(server[begins], kind="stable")
+        server, at, minute = (column[begins][order] for column in (server, at, minute))
         other = np.diff(server, prepend=server[0] - 1) != 0
         firsts = np.flatnonzero(other)
         own = np.argsort(self.server.to_numpy())
@@ -110,7 +110,7 @@ class Ends:
         which = np.cumsum(other[starts]) - 1
         lengths = np.diff(starts, append=count)
         seq = first.to_numpy()[which] + starts - firsts[which]
-        rows = np.add.reduceat(np.diff(begins, append=len(message))[np.searchsorted(begins, order)], starts)
+        rows = np.add.reduceat(np.diff(begins, append=len(message))[order], starts)
         return pl.DataFrame(
             {
                 "family": pl.repeat(family, len(starts), eager=True),

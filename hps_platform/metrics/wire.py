@@ -81,10 +81,9 @@ def decode(family: Family, values: Sequence[bytes]) -> pl.DataFrame:
 
 def decode_lines(family: Family, lines: bytes, lengths: npt.NDArray[np.int64]) -> pl.DataFrame:
     """The same of values put together, with a newline between one and the next; `lengths` are theirs, in bytes."""
-    ends = np.cumsum(lengths + 1) - 1
     frame = None if family.has_texts else _read_alike(family, lines)
     if frame is None and not family.has_texts:
-        values = [lines[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+        values = split_values(lines, lengths)
         groups = _by_shape(values)
         if 1 < len(groups) <= _MOST_SHAPES:
             return _decode_apart(family, values, groups)
@@ -95,8 +94,15 @@ def decode_lines(family: Family, lines: bytes, lengths: npt.NDArray[np.int64]) -
     message = np.arange(len(lengths), dtype=np.uint32)
     if frame.height > len(lengths):
         newlines = np.flatnonzero(np.frombuffer(lines, np.uint8) == _NEWLINE)
+        ends = np.cumsum(lengths + 1) - 1
         message = np.repeat(message, np.diff(np.searchsorted(newlines, ends), prepend=-1))
     return frame.with_columns(pl.col("timestamp").cast(family.frame_schema["timestamp"]), message=message)
+
+
+def split_values(lines: bytes, lengths: npt.NDArray[np.int64]) -> list[bytes]:
+    """Values that were put together with a newline between one and the next."""
+    ends = np.cumsum(lengths + 1) - 1
+    return [lines[begin:end] for begin, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
 
 
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
