@@ -205,11 +205,11 @@ class Supervisor:
         }
 
     def start(self, name: str) -> None:
-        """Start a program; one that runs already is left alone."""
+        """Start a program; one that runs already is left alone, one that ended before the answer is tried again."""
         try:
             self._call("supervisor.startProcess", name, False)
         except StackError as error:
-            if "ALREADY_STARTED" not in str(error):
+            if "ALREADY_STARTED" not in str(error) and "SPAWN_ERROR" not in str(error):
                 raise
 
     def stop(self, name: str) -> None:

@@ -151,7 +151,9 @@ def test_the_password_is_tried_after_a_key_that_is_refused() -> None:
         target = Target(
             "127.0.0.1", host.port, "mon", SecretStr(PASSWORD), SecretStr(stranger), host_key=host.public_key
         )
-        Session.connect(target).close()
+        session = Session.connect(target)
+        assert session.run("x").stdout == "ran x\n"
+        session.close()
         assert host.logins == 1
 
 
