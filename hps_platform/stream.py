@@ -308,6 +308,21 @@ class Producer:
             logger.error("%d messages were not delivered before closing", left)
 
 
+def _offsets(messages: list[Message], partitions: Partitions) -> Offsets:
+    """A partition's offsets rise: if a run's last is as far from its first as there are messages, none is left out."""
+    offsets = np.arange(len(messages), dtype=np.int64)
+    begins = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist()]
+    for begin, end in zip(begins, [*begins[1:], len(messages)], strict=True):
+        first: Any = messages[begin].offset()
+        last: Any = messages[end - 1].offset()
+        if last - first == end - 1 - begin:
+            offsets[begin:end] += first - begin
+        else:
+            each: Any = map(Message.offset, messages[begin:end])
+            offsets[begin:end] = np.fromiter(each, np.int64, end - begin)
+    return offsets
+
+
 def _add(messages: list[Message], into: dict[str, Columns]) -> dict[Position, int]:
     """By topic; returns per partition the offset after its last message.
 
@@ -319,10 +334,10 @@ def _add(messages: list[Message], into: dict[str, Columns]) -> dict[Position, in
         own = messages if len(topics) == 1 else [one for one in messages if one.topic() == topic]
         values: list[Any] = list(map(Message.value, own))
         partition: Any = map(Message.partition, own)
-        offset: Any = map(Message.offset, own)
-        partitions, offsets = np.fromiter(partition, np.int16, len(own)), np.fromiter(offset, np.int64, len(own))
+        partitions = np.fromiter(partition, np.int16, len(own))
+        offsets = _offsets(own, partitions)
         into.setdefault(topic, Columns(topic)).add(
-            [value or b"" for value in values] if None in values else values, partitions, offsets, own
+            values if all(values) else [value or b"" for value in values], partitions, offsets, own
         )
         after = np.zeros(partitions.max() + 1, np.int64)
         after[partitions] = offsets + 1  # of several the last counts

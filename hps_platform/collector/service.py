@@ -32,9 +32,9 @@ from hps_platform.collector.slot import Slot
 from hps_platform.collector.spool import Message
 from hps_platform.dialects import Host
 from hps_platform.errors import DatabaseUnavailable, InvalidInput
-from hps_platform.memory import seldom_searched
 from hps_platform.metrics import FAMILIES, wire
 from hps_platform.metrics.sample import STREAMED, DeadLetter, Sample
+from hps_platform.process import seldom_searched
 from hps_platform.ssh import Reactor
 from hps_platform.store.collectors import Lease, Member
 from hps_platform.store.database import Database

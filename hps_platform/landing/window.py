@@ -13,9 +13,9 @@ from hps_platform.landing import sequence
 from hps_platform.landing.decoding import Batch, decode_columns
 from hps_platform.landing.pipeline import Pipeline
 from hps_platform.landing.reports import CommitReport, Outcome, WindowReport
-from hps_platform.memory import keep_freed, seldom_searched
 from hps_platform.metrics import FAMILIES
 from hps_platform.metrics.wire import DEAD_LETTER_TOPIC
+from hps_platform.process import in_long_turns, keep_freed, seldom_searched
 from hps_platform.store import completeness, landing, leases, partitions, provenance
 from hps_platform.store.database import Connection, session
 from hps_platform.store.landing import Position, Rejected
@@ -136,6 +136,7 @@ class _Run:
             keep_freed(_KEPT_BYTES)
             try:
                 with (
+                    in_long_turns(),
                     seldom_searched(1_000_000, whole=50_000),
                     _Heartbeat(self.dsn, self.group, self.run_id, self.fence) as heartbeat,
                 ):

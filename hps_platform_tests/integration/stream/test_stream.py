@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Producer as PlainProducer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
@@ -14,6 +15,7 @@ from hps_platform.stack.kafka import Kafka
 from hps_platform.stack.ports import free_port
 from hps_platform.stream import (
     MAX_MESSAGE_BYTES,
+    Columns,
     OffsetsExpired,
     Producer,
     RangeReader,
@@ -94,6 +96,34 @@ def test_reading_begins_where_it_is_told(kafka: str, topic: str, producer: Produ
     with RangeReader(kafka, {place: 15}) as reader:
         assert [record.value for record in read_all(reader, 5)] == [b"15", b"16", b"17", b"18", b"19"]
         assert reader.read(10, 0.1) == []
+
+
+def test_columns_hold_what_records_hold_where_transactions_leave_gaps(kafka: str, topic: str) -> None:
+    sender = PlainProducer({"bootstrap.servers": kafka, "transactional.id": topic})
+    sender.init_transactions(30)
+    for number in range(30):
+        sender.begin_transaction()
+        for message in range(1 + number % 4):
+            value = None if message == 2 else f"{number} {message}"
+            sender.produce(topic, value, key=str(number % 5), partition=(number // 3) % 2)
+        sender.commit_transaction(30)
+    starts = {(topic, 0): 0, (topic, 1): 0}
+    with RangeReader(kafka, starts) as reader:
+        records = read_all(reader, 73)
+    found: dict[str, Columns] = {}
+    with RangeReader(kafka, starts) as reader:
+        deadline = time.monotonic() + 20
+        while sum(map(len, found.values())) < len(records) and time.monotonic() < deadline:
+            reader.read_into(found, 50, 0.5)
+        positions = reader.positions()
+    columns = found[topic]
+    read = zip(columns.partitions.tolist(), columns.offsets.tolist(), columns.values(), strict=True)
+    assert sorted(read) == sorted((record.partition, record.offset, record.value) for record in records)
+    for partition in (0, 1):
+        offsets = [record.offset for record in records if record.partition == partition]
+        assert offsets == sorted(offsets)
+        assert len(offsets) < offsets[-1] + 1
+        assert positions[topic, partition] == offsets[-1] + 1
 
 
 def test_offsets_that_are_not_there_are_said_so(kafka: str, topic: str) -> None:

@@ -1,13 +1,15 @@
-"""Searches for garbage: rare inside, as before outside. Freed memory: kept."""
+"""Searches for garbage and interruptions: rare inside, as before outside. Freed memory: kept."""
 
 import gc
+import os
 import platform
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from hps_platform.memory import seldom_searched
+from hps_platform.process import in_long_turns, seldom_searched
 
 
 def test_it_is_rare_inside_and_as_before_afterwards() -> None:
@@ -28,7 +30,7 @@ def test_it_is_rare_inside_and_as_before_afterwards() -> None:
 
 _BATCHES = """
 import resource, sys
-from hps_platform.memory import keep_freed
+from hps_platform.process import keep_freed
 if sys.argv[1] == "kept":
     keep_freed(256 * 1024 * 1024)
 def batch():
@@ -47,3 +49,14 @@ def test_what_is_freed_is_not_asked_for_again() -> None:
         return int(subprocess.check_output([sys.executable, "-c", _BATCHES, how]))
 
     assert faults("kept") * 10 < faults("usual")
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has such turns")
+def test_turns_are_long_inside_also_of_threads_that_begin_there() -> None:
+    seen: list[int] = []
+    with in_long_turns():
+        thread = threading.Thread(target=lambda: seen.append(os.sched_getscheduler(0)))
+        thread.start()
+        thread.join()
+        assert [os.sched_getscheduler(0), *seen] == [os.SCHED_BATCH] * 2
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

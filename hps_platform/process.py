@@ -1,8 +1,9 @@
-"""Memory in processes that make and drop very much of it: fewer searches for garbage, fewer returns to the kernel."""
+"""Processes that move very much at once: fewer searches for garbage, memory kept, longer turns on a processor."""
 
 import ctypes
 import gc
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,3 +39,22 @@ def keep_freed(size: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None or not (mallopt(_M_TRIM_THRESHOLD, size) and mallopt(_M_MMAP_THRESHOLD, size)):
         logger.debug("this C library's allocator cannot be told to keep %d bytes", size)
+
+
+@contextmanager
+def in_long_turns() -> Iterator[None]:
+    """This thread, and those that it begins meanwhile, don't interrupt others when they wake up, but wait for a turn.
+
+    Where more threads work than there are processors, each change takes the next one's data out of the caches: with
+    two landing runs on two processors a twentieth of all that they and PostgreSQL do. Linux only.
+    """
+    if not hasattr(os, "SCHED_BATCH"):
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    if policy == os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
