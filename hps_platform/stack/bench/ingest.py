@@ -156,20 +156,23 @@ class _Ingest:
 
     def _empty(self, marks: Mapping[stream.Position, int] | None = None) -> None:
         """Takes the rows away, but those that were loaded before; the ledger then begins at `marks`."""
-        with session(self.base.dsn, application_name="hps bench", statement_timeout_s=3600) as conn, conn.transaction():
-            if self.preload:
-                conn.execute("DELETE FROM vmstat_metrics WHERE server_id <= %s", (self.servers,))
-            else:
-                conn.execute("TRUNCATE vmstat_metrics")
-            conn.execute(
-                "TRUNCATE flat, completeness_log, dirty_hours, dead_letters,"
-                " landing_offsets, landing_gaps, landing_leases"
-            )
-            with conn.cursor() as cursor:
-                cursor.executemany(
-                    "INSERT INTO landing_offsets (topic, partition, next_offset) VALUES (%s, %s, %s)",
-                    [(topic, number, offset) for (topic, number), offset in (marks or {}).items()],
+        with session(self.base.dsn, application_name="hps bench", statement_timeout_s=3600) as conn:
+            with conn.transaction():
+                if self.preload:
+                    conn.execute("DELETE FROM vmstat_metrics WHERE server_id <= %s", (self.servers,))
+                else:
+                    conn.execute("TRUNCATE vmstat_metrics")
+                conn.execute(
+                    "TRUNCATE flat, completeness_log, dirty_hours, dead_letters,"
+                    " landing_offsets, landing_gaps, landing_leases"
                 )
+                with conn.cursor() as cursor:
+                    cursor.executemany(
+                        "INSERT INTO landing_offsets (topic, partition, next_offset) VALUES (%s, %s, %s)",
+                        [(topic, number, offset) for (topic, number), offset in (marks or {}).items()],
+                    )
+            if self.preload:  # or each key would be looked up among those that were deleted
+                conn.execute("VACUUM vmstat_metrics")
 
     def _prepare(self) -> None:
         with session(self.base.dsn, application_name="hps bench", statement_timeout_s=3600) as conn:
