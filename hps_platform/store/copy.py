@@ -91,10 +91,21 @@ def encode(frame: pl.DataFrame) -> list[bytes | memoryview]:
     return [_HEADER, *(_encode_layout(part) for part in _layouts(frame)), _TRAILER]
 
 
-def send(conn: Connection[Any], table: str, columns: Sequence[str], pieces: Sequence[bytes | memoryview]) -> int:
-    """COPY of an encoded stream into `table`; returns the number of rows."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+def send(
+    conn: Connection[Any],
+    table: str,
+    columns: Sequence[str],
+    pieces: Sequence[bytes | memoryview],
+    *,
+    frozen: bool = False,
+) -> int:
+    """COPY of an encoded stream into `table`; returns the number of rows.
+
+    `frozen`: no vacuum needs to look at them any more. PostgreSQL allows it for a table, not for one in partitions,
+    that was made or truncated in the same transaction.
+    """
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY, FREEZE {})").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Literal(frozen)
     )
     with conn.cursor() as cursor:
         with cursor.copy(statement) as copy:

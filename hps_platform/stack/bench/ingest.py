@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 import psutil
+from psycopg import sql
 
 from hps_platform import landing, stream
 from hps_platform.errors import KafkaUnavailable, StackError
 from hps_platform.stack.bench import Report, Tell, fleetrows, report
 from hps_platform.stack.bench.ground import Ground, Part, ground
 from hps_platform.store import copy, partitions
-from hps_platform.store.database import session
+from hps_platform.store.database import Connection, session
 from hps_platform.store.landing import table_columns
 
 PARTITIONS = 12
@@ -178,16 +179,21 @@ class _Ingest:
         with session(self.base.dsn, application_name="hps bench", statement_timeout_s=3600) as conn:
             partitions.ensure(conn, [fleetrows.FAMILY], [self.start.date()])
             conn.execute("CREATE TABLE flat (LIKE vmstat_metrics)")
-        day_ticks = 86_400 // fleetrows.TICK_S
-        loaded = 0
-        while loaded < self.preload:
-            size = min(self.preload - loaded, 500_000)
-            number = np.arange(loaded, loaded + size, dtype=np.int64)
-            frame = fleetrows.table_rows(self.servers + 1 + number // day_ticks, number % day_ticks, self.start)
-            with session(self.base.dsn, application_name="hps bench") as conn:
-                copy.send(conn, _TABLE, table_columns(fleetrows.FAMILY), copy.encode(frame))
-            loaded += size
-            self.tell(f"{loaded} rows were loaded before")
+            if self.preload:
+                self._load(conn)
+
+    def _load(self, conn: Connection) -> None:
+        """Fills the day before, with rows as they are once autovacuum has been there."""
+        day = partitions.name_of(_TABLE, self.start.date())
+        columns, day_ticks = table_columns(fleetrows.FAMILY), 86_400 // fleetrows.TICK_S
+        with conn.transaction():
+            conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(day)))
+            for begin in range(0, self.preload, 500_000):
+                number = np.arange(begin, min(begin + 500_000, self.preload), dtype=np.int64)
+                frame = fleetrows.table_rows(self.servers + 1 + number // day_ticks, number % day_ticks, self.start)
+                copy.send(conn, day, columns, copy.encode(frame), frozen=True)
+                self.tell(f"{begin + len(number)} rows were loaded before")
+        conn.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(day)))
 
     # Landing
 
