@@ -4,7 +4,7 @@ Rows that share a layout (the same nulls, texts of the same lengths) are one str
 stream; so a batch costs per layout, not per row. The format: https://www.postgresql.org/docs/current/sql-copy.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,8 +101,7 @@ def send(
 ) -> int:
     """COPY of an encoded stream into `table`; returns the number of rows.
 
-    `frozen`: no vacuum needs to look at them any more. PostgreSQL allows it for a table, not for one in partitions,
-    that was made or truncated in the same transaction.
+    `frozen` ones no vacuum needs to look at; of a table that was made or truncated in the same transaction only.
     """
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY, FREEZE {})").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Literal(frozen)
@@ -112,6 +111,17 @@ def send(
             for piece in pieces:
                 copy.write(piece)
         return cursor.rowcount
+
+
+def refill(
+    conn: Connection[Any], table: str, columns: Sequence[str], streams: Iterable[Sequence[bytes | memoryview]]
+) -> None:
+    """Replaces the rows of a table without partitions, as they would be after a vacuum, and counts them for plans."""
+    with conn.transaction():
+        conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+        for pieces in streams:
+            send(conn, table, columns, pieces, frozen=True)
+    conn.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
 
 
 def from_file(conn: Connection[Any], table: str, columns: Sequence[str], path: str) -> int:

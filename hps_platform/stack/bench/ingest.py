@@ -18,14 +18,13 @@ from typing import Any
 
 import numpy as np
 import psutil
-from psycopg import sql
 
 from hps_platform import landing, stream
 from hps_platform.errors import KafkaUnavailable, StackError
 from hps_platform.stack.bench import Report, Tell, fleetrows, report
 from hps_platform.stack.bench.ground import Ground, Part, ground
 from hps_platform.store import copy, partitions
-from hps_platform.store.database import Connection, session
+from hps_platform.store.database import session
 from hps_platform.store.landing import table_columns
 
 PARTITIONS = 12
@@ -180,20 +179,18 @@ class _Ingest:
             partitions.ensure(conn, [fleetrows.FAMILY], [self.start.date()])
             conn.execute("CREATE TABLE flat (LIKE vmstat_metrics)")
             if self.preload:
-                self._load(conn)
+                day = partitions.name_of(_TABLE, self.start.date())
+                copy.refill(conn, day, table_columns(fleetrows.FAMILY), self._of_others())
 
-    def _load(self, conn: Connection) -> None:
-        """Fills the day before, with rows as they are once autovacuum has been there."""
-        day = partitions.name_of(_TABLE, self.start.date())
-        columns, day_ticks = table_columns(fleetrows.FAMILY), 86_400 // fleetrows.TICK_S
-        with conn.transaction():
-            conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(day)))
-            for begin in range(0, self.preload, 500_000):
-                number = np.arange(begin, min(begin + 500_000, self.preload), dtype=np.int64)
-                frame = fleetrows.table_rows(self.servers + 1 + number // day_ticks, number % day_ticks, self.start)
-                copy.send(conn, day, columns, copy.encode(frame), frozen=True)
-                self.tell(f"{begin + len(number)} rows were loaded before")
-        conn.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(day)))
+    def _of_others(self) -> Iterator[list[bytes | memoryview]]:
+        """The rows that are there beforehand, in streams of COPY."""
+        day_ticks = 86_400 // fleetrows.TICK_S
+        for begin in range(0, self.preload, 500_000):
+            number = np.arange(begin, min(begin + 500_000, self.preload), dtype=np.int64)
+            yield copy.encode(
+                fleetrows.table_rows(self.servers + 1 + number // day_ticks, number % day_ticks, self.start)
+            )
+            self.tell(f"{begin + len(number)} rows were loaded before")
 
     # Landing
 
