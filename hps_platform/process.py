@@ -46,15 +46,23 @@ def in_long_turns() -> Iterator[None]:
     """This thread, and those that it begins meanwhile, don't interrupt others when they wake up, but wait for a turn.
 
     Where more threads work than there are processors, each change takes the next one's data out of the caches: with
-    two landing runs on two processors a twentieth of all that they and PostgreSQL do. Linux only.
+    two landing runs on two processors a twentieth of all that they and PostgreSQL do. Linux only; a thread that has
+    been given other turns keeps them.
     """
-    if not hasattr(os, "SCHED_BATCH"):
-        yield
-        return
-    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    if policy == os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    lengthened = _change_turns("SCHED_OTHER", "SCHED_BATCH")
     try:
         yield
     finally:
-        os.sched_setscheduler(0, policy, priority)
+        if lengthened:
+            _change_turns("SCHED_BATCH", "SCHED_OTHER")
+
+
+def _change_turns(before: str, after: str) -> bool:
+    try:
+        if os.sched_getscheduler(0) != getattr(os, before):
+            return False
+        os.sched_setscheduler(0, getattr(os, after), os.sched_param(0))
+    except (AttributeError, OSError) as error:  # another kernel, or a sandbox that does not allow it
+        logger.debug("this thread's turns stay as they are: %s", error)
+        return False
+    return True

@@ -60,3 +60,15 @@ def test_turns_are_long_inside_also_of_threads_that_begin_there() -> None:
         thread.join()
         assert [os.sched_getscheduler(0), *seen] == [os.SCHED_BATCH] * 2
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_where_turns_cannot_be_changed_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse, raising=False)
+    with in_long_turns():
+        pass
+    monkeypatch.delattr(os, "sched_getscheduler", raising=False)
+    with in_long_turns():
+        pass
