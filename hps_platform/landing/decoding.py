@@ -191,8 +191,7 @@ def _rows(family: Family, records: Columns, strange: dict[int, str]) -> tuple[pl
     good = [index for index in range(len(values)) if index not in reasons]
     frames, bad = _decode_halving(family, [values[index] for index in good], 0)
     frame = pl.concat(frames) if frames else pl.DataFrame(schema={**family.frame_schema, "message": pl.UInt32})
-    message = pl.Series(good, dtype=pl.UInt32).gather(frame["message"])
-    return frame.with_columns(message=message), reasons | {good[index]: reason for index, reason in bad.items()}
+    return wire.among_all(frame, good), reasons | {good[index]: reason for index, reason in bad.items()}
 
 
 def _decode_family(

@@ -146,11 +146,13 @@ def _read_alike(family: Family, lines: bytes) -> pl.DataFrame | None:
 
 
 def _decode_apart(family: Family, values: Sequence[bytes], groups: Iterable[list[int]]) -> pl.DataFrame:
-    frames = []
-    for group in groups:
-        frame = decode(family, [values[index] for index in group])
-        frames.append(frame.with_columns(message=pl.Series(group, dtype=pl.UInt32).gather(frame["message"])))
+    frames = [among_all(decode(family, [values[index] for index in group]), group) for group in groups]
     return pl.concat(frames).sort("message", maintain_order=True)
+
+
+def among_all(frame: pl.DataFrame, some: Sequence[int]) -> pl.DataFrame:
+    """A frame that was decoded from `some` of all messages, with `message` as the index into all of them."""
+    return frame.with_columns(message=pl.Series(some, dtype=pl.UInt32).gather(frame["message"]))
 
 
 def _by_shape(values: Sequence[bytes]) -> list[list[int]]:
