@@ -33,6 +33,7 @@ CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "responsive": True,
     "doubleClick": "autosize",
+    "doubleClickDelay": 500,  # as desktops have it; 300 ms is too short for a busy browser
     "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     "scrollZoom": False,
 }
